@@ -1,0 +1,1 @@
+"""Shared kernel: the few things every layer needs. A new file here needs an ADR."""

@@ -1,0 +1,172 @@
+"""The database: one schema on SQLite (default) and PostgreSQL, reached through `read` and `write`.
+
+`write` opens an explicit transaction and commits when the block ends well. SQLite runs in WAL mode with
+``synchronous=FULL``, ``BEGIN IMMEDIATE`` and one fair writer lock per process, because eight busy writers
+without it end in "database is locked" (architecture.md 5). PostgreSQL runs READ COMMITTED; rules that
+must hold are constraints, never a read and a hope.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.types import TypeDecorator
+
+from core.errors import Unavailable
+
+BUSY_TIMEOUT_MS = 10_000
+WRITER_WAIT_SECONDS = 30.0
+POOL_SIZE = 8
+
+Tx = Session
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Table(DeclarativeBase):
+    """Root of all mapped rows; every package's ``tables.py`` declares its own."""
+
+    metadata = metadata
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, stored in UTC with microseconds on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class FairLock:
+    """A lock that serves waiters in order of arrival, with a limit on waiting."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._held = False
+        self._waiters: deque[threading.Event] = deque()
+
+    def acquire(self, timeout: float) -> None:
+        """Take the lock; raises Unavailable (DB-BUSY) after `timeout` seconds."""
+        with self._mutex:
+            if not self._held and not self._waiters:
+                self._held = True
+                return
+            turn = threading.Event()
+            self._waiters.append(turn)
+        if turn.wait(timeout):
+            return
+        with self._mutex:
+            if turn.is_set():  # the turn came between the time-out and here
+                return
+            self._waiters.remove(turn)
+        raise Unavailable("DB-BUSY", "the writer lock was not free in time")
+
+    def release(self) -> None:
+        with self._mutex:
+            if self._waiters:
+                self._waiters.popleft().set()
+            else:
+                self._held = False
+
+
+class Database:
+    """A database given by its URL (``sqlite://`` in memory, ``sqlite:///file``, ``postgresql+psycopg://...``)."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._writer = FairLock() if self.sqlite else None
+
+    @property
+    def sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def create_tables(self) -> None:
+        """Create what is missing; all packages' ``tables.py`` must have been imported (runtime does)."""
+        metadata.create_all(self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A transaction that only looks; always rolled back."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            try:
+                yield session
+            finally:
+                session.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        if self._writer is not None:
+            self._writer.acquire(WRITER_WAIT_SECONDS)
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                if self.sqlite:
+                    session.connection(execution_options={"citycard_immediate": True})
+                yield session
+        except OperationalError as error:
+            raise Unavailable("DB-UNAVAILABLE", type(error.orig).__name__) from error
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+    options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
+    if url in ("sqlite://", "sqlite:///:memory:"):
+        options["poolclass"] = (
+            StaticPool  # one connection, or each would see its own empty database
+        )
+    engine = create_engine(url, **options)
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        immediate = connection.get_execution_options().get("citycard_immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
