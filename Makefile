@@ -2,11 +2,12 @@
 PY := .venv/bin/python
 CODE := core cardos hsm_sim printer registry personalization payments runtime api cli
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test test-slow check format clean
 
 help:
 	@echo "make demo    set everything up, then make, pay with, clear and prove a small city's cards"
 	@echo "make test    set everything up, then run the tests"
+	@echo "make test-slow   the long properties, crash matrices and outside programs"
 	@echo "make check   formatting, lint, types, import contracts"
 	@echo "make format  let the formatter and the safe lint fixes run"
 
@@ -17,7 +18,10 @@ demo: setup
 	@.venv/bin/citycard demo
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-slow: setup
+	@$(PY) -m pytest -n 2 --dist loadgroup -m slow
 
 check: setup
 	@.venv/bin/ruff format --check .
