@@ -18,7 +18,7 @@ EXIT_BUG = 70
 
 
 def language() -> str:
-    """"zh" when CITYCARD_LANG or the locale asks for Chinese, else "en"."""
+    """ "zh" when CITYCARD_LANG or the locale asks for Chinese, else "en"."""
     wanted = os.environ.get("CITYCARD_LANG") or os.environ.get("LANG", "")
     return "zh" if wanted.lower().startswith("zh") else "en"
 

@@ -1,0 +1,1 @@
+"""Composition: settings, services, processes and the devices behind them."""
