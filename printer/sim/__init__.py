@@ -1,0 +1,1 @@
+"""A simulated card printer: its mechanics, its wire, its faults, and the cards it leaves behind."""
