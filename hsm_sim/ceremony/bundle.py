@@ -1,0 +1,104 @@
+"""What the auditor takes home: the audit bundle as a folder, and the trust file they keep (11.7).
+
+The bundle ends with an `audit.export` line that answers the auditor's nonce and names the key directory,
+and with a checkpoint over it. The trust file never travels with a bundle.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core import merkle
+from core.errors import Rejected
+from hsm_sim import canonical
+from hsm_sim.ceremony.console import SCRIPTS
+from hsm_sim.log import LOG, AuditLog
+from hsm_sim.usage import OPS, UsageMeter
+
+ENTRY = ("alg", "cid", "export", "fp", "kcv", "kid", "mode", "state", "usage", "version")
+MIN_NONCE, MAX_NONCE = 20, 64
+README = """\
+# Audit bundle of key ceremonies
+
+This HSM is a simulator.
+
+1. This is software. It is not FIPS 140, PCI HSM or GM/T certified and gives no protection against
+   whoever controls the machine, its memory or its backups.
+2. Do not load production keys. Instances are marked `test` at genesis unless the operator types a
+   sentence saying otherwise, and that sentence is logged.
+3. Python cannot reliably erase secrets from memory.
+4. Time comes from the operating system.
+5. Side channels: no claim. TDES and single DES are here because the cards need them.
+6. Component entry at a keyboard of a general computer is a rehearsal, not a key ceremony under PCI rules.
+7. The audit log proves consistency and agreement of people, not honesty of code.
+
+Check it: `python verifier.py verify BUNDLE --trust trust.json`. The trust file is your own: never take it
+from here. This folder may travel. The LMK file and anybody's signing key never do.
+"""
+
+
+def directory_bytes(entries: Sequence[Mapping[str, Any]], usage: UsageMeter) -> bytes:
+    """keys.json: canonical, sorted by kid, the attributes of 11.7 and the counted uses."""
+    rows = [
+        {**{name: entry[name] for name in ENTRY}, "uses": usage.uses(entry["kid"])}
+        for entry in entries
+    ]
+    return canonical.encode(sorted(rows, key=lambda row: str(row["kid"])))
+
+
+def export_bundle(
+    log: AuditLog,
+    usage: UsageMeter,
+    entries: Sequence[Mapping[str, Any]],
+    home: Path,
+    target: Path,
+    nonce: str,
+) -> Path:
+    """Write a bundle for an audit; `nonce` is the auditor's, 20 to 64 lower-case hex digits (command 6A).
+
+    `entries` is the key directory. Raises Rejected (AUDIT-NONCE, AUDIT-TARGET) and LogUnavailable.
+    """
+    if not MIN_NONCE <= len(nonce) <= MAX_NONCE or set(nonce) - set("0123456789abcdef"):
+        raise Rejected("AUDIT-NONCE", "a nonce has 20 to 64 hex digits")
+    if target.exists() and any(target.iterdir()):
+        raise Rejected("AUDIT-TARGET", "the folder for the bundle is not empty")
+    usage.close_interval()
+    keys = directory_bytes(entries, usage)
+    log.append("audit.export", {"keys": hashlib.sha256(keys).hexdigest(), "nonce": nonce})
+    log.checkpoint()
+    for folder in ("checkpoints", "scripts", "ops"):
+        (target / folder).mkdir(parents=True)
+    (target / "README.md").write_text(README, "utf-8")
+    (target / "keys.json").write_bytes(keys)
+    (target / "log.jsonl").write_bytes((home / LOG).read_bytes())
+    _copy_checkpoints(log, target / "checkpoints")
+    for event in log.events("ceremony.open"):
+        name = f"{event['body']['script']}.json"
+        shutil.copyfile(home / SCRIPTS / name, target / "scripts" / name)
+    for event in log.events("use"):
+        name = f"{event['body']['interval']}.jsonl"
+        shutil.copyfile(home / OPS / name, target / "ops" / name)
+    return target
+
+
+def _copy_checkpoints(log: AuditLog, folder: Path) -> None:
+    """Those of closes and exports, all cosigned ones, and the newest (11.7)."""
+    ends = {event["seq"] + 1 for event in log.events("ceremony.close", "audit.export")} | {log.size}
+    kept = [
+        (size, text)
+        for size, text in log.checkpoints().items()
+        if size in ends or text.count("\u2014") > 1
+    ]
+    for number, (_, text) in enumerate(kept, 1):
+        (folder / f"{number:03d}.txt").write_text(text, "utf-8")
+
+
+def trust_file(
+    log: AuditLog, nonce: str, last_seen: tuple[int, bytes] | None = None
+) -> dict[str, Any]:
+    """What the auditor keeps after the init ceremony; the genesis hash was read aloud there."""
+    seen = {"root": last_seen[1].hex(), "size": last_seen[0]} if last_seen else None
+    genesis = merkle.leaf_hash(log.lines(0, 1)[0]).hex()
+    return {"genesis": genesis, "last_seen": seen, "nonce": nonce, "vkey": log.vkey}

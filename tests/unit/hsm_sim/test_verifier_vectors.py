@@ -1,0 +1,249 @@
+"""The verifier against the shared vectors: the honest bundle, 24 cases, hostile signatures."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from core import merkle
+from hsm_sim.ceremony import verifier
+from hsm_sim.ceremony.bundle import README
+from hsm_sim.ceremony.report import RULES_ZH, bilingual
+
+ROOT = Path(__file__).parents[3]
+VECTORS = json.loads((ROOT / "tests/vectors/hsm-ceremony.json").read_text("utf-8"))
+CEREMONY = VECTORS["ceremony"]
+FILE = Path(verifier.__file__)
+
+
+def group(name):
+    return [pytest.param(t["in"], t["out"], id=t["id"]) for t in VECTORS["groups"][name]["tests"]]
+
+
+def lay_out(folder: Path, bundle) -> Path:
+    """A bundle of the vectors as a folder."""
+    for name in ("checkpoints", "scripts", "ops"):
+        (folder / name).mkdir(parents=True)
+    (folder / "log.jsonl").write_bytes("".join(line + "\n" for line in bundle["log"]).encode())
+    (folder / "keys.json").write_bytes(bundle["keys"].encode())
+    for number, text in enumerate(bundle["checkpoints"], 1):
+        (folder / "checkpoints" / f"{number:03d}.txt").write_bytes(text.encode())
+    for name, text in bundle["scripts"].items():
+        (folder / "scripts" / f"{name}.json").write_bytes(text.encode())
+    for name, text in bundle["ops"].items():
+        (folder / "ops" / f"{name}.jsonl").write_bytes(text.encode())
+    return folder
+
+
+def patched(patch):
+    bundle = {**CEREMONY["bundle"], **{name: part for name, part in patch.items() if name != "log"}}
+    if "log" in patch:
+        bundle["log"] = bundle["log"][: patch["log"]["keep"]] + patch["log"]["then"]
+    return bundle
+
+
+@pytest.fixture
+def honest(tmp_path):
+    return lay_out(tmp_path / "bundle", CEREMONY["bundle"])
+
+
+def test_the_honest_bundle_passes_with_no_finding_and_no_warning(honest):
+    verdict = verifier.verify(honest, CEREMONY["trust"])
+    assert (verdict.verdict, verdict.findings, verdict.warnings) == ("pass", [], [])
+    numbers = {name: verdict.summary[name] for name in ("lines", "ceremonies", "keys", "uses")}
+    assert numbers == {"lines": 21, "ceremonies": 2, "keys": 3, "uses": 11}
+    assert verdict.summary["root"] == CEREMONY["inclusion_proofs"][0]["root"]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CEREMONY["cases"]])
+def test_shared_case(tmp_path, case):
+    bundle = lay_out(tmp_path / "bundle", patched(case["patch"]))
+    verdict = verifier.verify(bundle, {**CEREMONY["trust"], **case["trust"]})
+    codes = {entry["code"] for entry in verdict.findings}
+    assert set(case["expect"]) <= codes
+    assert bool(codes) is bool(case["expect"])
+
+
+@pytest.mark.parametrize(
+    "proof", CEREMONY["inclusion_proofs"], ids=lambda proof: str(proof["index"])
+)
+def test_inclusion_proofs_of_the_bundle(proof):
+    lines = [line.encode() for line in CEREMONY["bundle"]["log"]]
+    leaves = [merkle.leaf_hash(line) for line in lines]
+    assert [step.hex() for step in merkle.inclusion_proof(leaves, proof["index"])] == proof["proof"]
+    assert verifier.leaf_hash(lines[proof["index"]]) == proof["leaf_hash"]
+    assert verifier.tree_root([leaf.hex() for leaf in leaves]) == proof["root"]
+
+
+@pytest.mark.parametrize(("given", "out"), group("ed25519-verify"))
+def test_hostile_signatures(given, out):
+    data = (bytes.fromhex(given[name]) for name in ("public", "message", "signature"))
+    assert verifier.signature_holds(*data) is out["valid"]
+
+
+@pytest.mark.parametrize(("given", "out"), group("ed25519"))
+def test_published_signatures(given, out):
+    public, message = bytes.fromhex(given["public"]), bytes.fromhex(given["message"])
+    assert verifier.signature_holds(public, message, bytes.fromhex(out["signature"]))
+
+
+def test_own_ed25519_agrees_with_cryptography():
+    for number in range(40):
+        secret = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
+        public = secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        message = bytes([number]) * number
+        signature = bytearray(secret.sign(message))
+        assert verifier.signature_holds(public, message, bytes(signature))
+        signature[number] ^= 1 << number % 8
+        assert not verifier.signature_holds(public, message, bytes(signature))
+        with pytest.raises(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(public).verify(bytes(signature), message)
+
+
+@pytest.mark.parametrize(("given", "out"), group("signed-note"))
+def test_signed_notes(given, out):
+    signers = verifier.note_signers(given["note"].encode(), [given["vkey"]])
+    assert (signers == [given["vkey"]]) is out["valid"]
+
+
+@pytest.mark.parametrize(("given", "out"), group("pgp-words"))
+def test_pgp_words(given, out):
+    assert " ".join(verifier.pgp_words(bytes.fromhex(out["sha256"]))) == out["words"]
+
+
+def test_the_word_lists_are_whole():
+    for words in (verifier.PGP_EVEN, verifier.PGP_ODD):
+        assert len(words) == 256 == len(set(words))
+
+
+@pytest.mark.parametrize(("given", "out"), group("canonical-json"))
+def test_canonical_form(given, out):
+    if "value" in given:
+        assert verifier.canonical(given["value"]).hex() == out["utf8"]
+    else:
+        text = given["text"].encode()
+        try:
+            same = verifier.canonical(verifier.parse(text)) == text
+        except ValueError:
+            same = False
+        assert not same
+
+
+@pytest.mark.parametrize(("given", "out"), group("merkle-root"))
+def test_merkle_roots(given, out):
+    assert (
+        verifier.tree_root([verifier.leaf_hash(bytes.fromhex(leaf)) for leaf in given["leaves"]])
+        == out["root"]
+    )
+
+
+def test_every_check_has_its_rule_in_both_languages():
+    codes = [check.__name__.upper().replace("_", "-") for check in verifier.CHECKS]
+    assert all(check.__doc__ for check in verifier.CHECKS)
+    assert sorted(RULES_ZH) == sorted(codes)
+
+
+def test_the_verifier_is_lonely():
+    names = set()
+    for node in ast.walk(ast.parse(FILE.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def alone(folder: Path, *arguments: str):
+    """The copied file, run in an empty place with nothing of ours on the path."""
+    program = folder / "verifier.py"
+    program.write_bytes(FILE.read_bytes())
+    return subprocess.run(
+        [sys.executable, "-I", program, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_runs_alone_and_its_exit_status_is_the_answer(tmp_path, honest):
+    trust = tmp_path / "trust.json"
+    trust.write_text(json.dumps(CEREMONY["trust"]))
+    good = alone(tmp_path, "verify", str(honest), "--trust", str(trust))
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "VALID" in good.stdout.splitlines()[0]
+    assert "steamship insincere flagpole" in good.stdout
+    (honest / "keys.json").unlink()
+    bad = alone(tmp_path, "verify", str(honest), "--trust", str(trust), "--json")
+    answer = json.loads(bad.stdout)
+    assert bad.returncode == 1
+    assert answer["verdict"] == "fail"
+    assert {"code", "where", "expected", "found"} == set(answer["findings"][0])
+    assert {"code", "examined"} == set(answer["checks"][0])
+
+
+@pytest.mark.parametrize("trust", ["", "[]", "{}", '{"vkey":"x","genesis":"y","nonce":"z"}'])
+def test_an_unusable_trust_file_is_a_usage_error(tmp_path, honest, trust, capsys):
+    path = tmp_path / "trust.json"
+    path.write_text(trust)
+    assert verifier.main(["verify", str(honest), "--trust", str(path)]) == 2
+    assert "cannot verify" in capsys.readouterr().err
+
+
+def test_a_missing_bundle_is_a_usage_error(tmp_path, capsys):
+    path = tmp_path / "trust.json"
+    path.write_text(json.dumps(CEREMONY["trust"]))
+    assert verifier.main(["verify", str(tmp_path / "none"), "--trust", str(path)]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_remember_keeps_what_was_seen_after_a_pass_only(tmp_path, honest, capsys):
+    path = tmp_path / "trust.json"
+    path.write_text(json.dumps(CEREMONY["trust"]))
+    assert verifier.main(["verify", str(honest), "--trust", str(path), "--remember"]) == 0
+    seen = json.loads(path.read_text())["last_seen"]
+    assert seen == {"size": 21, "root": CEREMONY["inclusion_proofs"][0]["root"]}
+    (honest / "log.jsonl").write_bytes(b"")
+    assert verifier.main(["verify", str(honest), "--trust", str(path), "--remember"]) == 1
+    assert json.loads(path.read_text())["last_seen"] == seen
+    assert "CHK-ROLLBACK" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["log.jsonl", "keys.json", "scripts", "checkpoints", "ops/1.jsonl"]
+)
+def test_a_missing_file_is_a_finding(honest, name):
+    paths = (
+        [honest / name, *(honest / name).glob("*")] if (honest / name).is_dir() else [honest / name]
+    )
+    for path in paths:
+        if path.is_file():
+            path.unlink()
+    assert verifier.verify(honest, CEREMONY["trust"]).verdict == "fail"
+
+
+def test_the_notice_in_a_bundle_is_the_known_one_and_strange_files_are_a_warning(honest):
+    (honest / "README.md").write_text(README, "utf-8")
+    (honest / "notes.txt").write_text("hello")
+    verdict = verifier.verify(honest, CEREMONY["trust"])
+    assert [entry["where"] for entry in verdict.warnings] == ["notes.txt"]
+    assert verdict.findings == []
+    (honest / "README.md").write_text(README.replace("not FIPS 140", "FIPS 140"), "utf-8")
+    (honest / "paper").mkdir()
+    (honest / "paper" / "scan.pdf").write_bytes(b"a scan nobody recorded")
+    codes = [(e["code"], e["where"]) for e in verifier.verify(honest, CEREMONY["trust"]).findings]
+    assert codes == [("BND-FILES", "README.md"), ("BND-FILES", "paper/scan.pdf")]
+
+
+def test_two_auditors_get_the_same_bilingual_bytes(honest):
+    verdict = verifier.verify(honest, CEREMONY["trust"])
+    text = bilingual(verdict)
+    assert text == bilingual(verifier.verify(honest, CEREMONY["trust"]))
+    assert "VALID 有效" in text
+    assert "未能证明" in text
