@@ -1,0 +1,1 @@
+"""Sleep and wake of permits by register facts (residence.md 6)."""

@@ -1,0 +1,1 @@
+"""Employers and their workers: the employment register (residence.md 8)."""

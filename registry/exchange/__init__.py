@@ -1,0 +1,1 @@
+"""Messages between the registers: envelope, outbox, inbox (residence.md 10)."""

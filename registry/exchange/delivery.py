@@ -1,0 +1,176 @@
+"""Sending and taking in messages: transactional outbox, inbox, dead letters (residence.md 10.3, 10.4).
+
+The event log is the outbox: `send` writes the message and its event in the sender's commit. `deliver`
+reads behind the consumer's cursor and calls the handlers that runtime wired; effect, inbox row and
+cursor are one commit, so a message works exactly once however often it arrives.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import func, select
+
+from core import events
+from core.clock import Clock
+from core.db import Tx
+from core.errors import EvidenceMismatch, Rejected
+from core.ids import uuid7
+from registry.exchange.messages import EVENT_KIND, MAX_PAYLOAD_CHARS, Envelope, Type
+from registry.exchange.tables import DeadLetterRow, InboxRow, MessageRow
+
+DELIVERY_BATCH = 500
+
+Handler = Callable[[Tx, Clock, Envelope], None]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What one delivery run did."""
+
+    taken: int = 0
+    repeated: int = 0
+    refused: int = 0
+
+
+def send(
+    tx: Tx,
+    clock: Clock,
+    source: str,
+    kind: Type,
+    subject: str,
+    occurred_on: date,
+    payload: Mapping[str, Any],
+    supersedes: str | None = None,
+) -> Envelope:
+    """Write a message and the event that announces it; nothing leaves before the caller commits."""
+    taken = tx.scalar(
+        select(func.max(MessageRow.subject_seq)).where(
+            MessageRow.source == source, MessageRow.subject == subject
+        )
+    )
+    now = clock.now()
+    message = Envelope(
+        uuid7(now), kind, source, subject, (taken or 0) + 1, occurred_on, now, payload, supersedes
+    )
+    if len(message.payload_json) > MAX_PAYLOAD_CHARS:
+        raise AssertionError(f"message {kind} carries more than {MAX_PAYLOAD_CHARS} characters")
+    tx.add(
+        MessageRow(
+            msg_id=message.msg_id,
+            type=kind,
+            source=source,
+            subject=subject,
+            subject_seq=message.subject_seq,
+            occurred_on=occurred_on,
+            recorded_at=now,
+            supersedes=supersedes,
+            payload=message.payload_json,
+            payload_sha256=message.payload_sha256,
+        )
+    )
+    tx.flush()
+    events.append(
+        tx, clock, EVENT_KIND[kind], subject, actor=source, msg_id=message.msg_id,
+        occurred_on=occurred_on.isoformat(),
+    )  # fmt: skip
+    return message
+
+
+def receive(
+    tx: Tx, clock: Clock, consumer: str, message: Envelope, handlers: Mapping[Type, Handler]
+) -> bool:
+    """Take one message in; False when it was here before.
+
+    Raises EvidenceMismatch E-MSG-HASH when a known `msg_id` comes with other content, and whatever
+    the handler raises; nothing of the message remains then.
+    """
+    known = tx.get(InboxRow, (consumer, message.source, message.msg_id))
+    if known is not None:
+        if known.payload_sha256 != message.payload_sha256:
+            raise EvidenceMismatch("E-MSG-HASH", f"{message.msg_id} came with other content")
+        return False
+    with tx.begin_nested():
+        handler = handlers.get(message.type)
+        if handler is not None:
+            handler(tx, clock, message)
+        tx.add(
+            InboxRow(
+                consumer=consumer,
+                source=message.source,
+                msg_id=message.msg_id,
+                payload_sha256=message.payload_sha256,
+                taken_at=clock.now(),
+            )
+        )
+    return True
+
+
+def deliver(
+    tx: Tx,
+    clock: Clock,
+    consumer: str,
+    handlers: Mapping[Type, Handler],
+    limit: int = DELIVERY_BATCH,
+) -> Delivered:
+    """Take in what the others announced since the last run, at most `limit` messages.
+
+    A message the rules refuse goes to the dead letters with its code; the others go on.
+    """
+    reader = f"exchange.{consumer}"
+    found = events.after(
+        tx, events.cursor(tx, reader), kinds_wanted=list(EVENT_KIND.values()), limit=limit
+    )
+    taken = repeated = refused = 0
+    for event in found:
+        message = load(tx, event.data["msg_id"])
+        if message.source == consumer:
+            continue
+        try:
+            if receive(tx, clock, consumer, message, handlers):
+                taken += 1
+            else:
+                repeated += 1
+        except Rejected as refusal:
+            refused += 1
+            _bury(tx, clock, consumer, message, refusal.code)
+    if found:
+        events.move_cursor(tx, reader, found[-1].seq)
+    return Delivered(taken, repeated, refused)
+
+
+def load(tx: Tx, msg_id: str) -> Envelope:
+    """A sent message; EvidenceMismatch E-MSG-HASH when the stored payload was altered."""
+    row = tx.get_one(MessageRow, msg_id)
+    message = Envelope(
+        row.msg_id,
+        Type(row.type),
+        row.source,
+        row.subject,
+        row.subject_seq,
+        row.occurred_on,
+        row.recorded_at,
+        json.loads(row.payload),
+        row.supersedes,
+    )
+    if message.payload_sha256 != row.payload_sha256:
+        raise EvidenceMismatch("E-MSG-HASH", f"the stored message {msg_id} was altered")
+    return message
+
+
+def _bury(tx: Tx, clock: Clock, consumer: str, message: Envelope, code: str) -> None:
+    tx.merge(
+        DeadLetterRow(
+            consumer=consumer,
+            source=message.source,
+            msg_id=message.msg_id,
+            code=code,
+            refused_at=clock.now(),
+        )
+    )
+    events.append(
+        tx, clock, "exchange.refused", message.subject, actor=consumer, msg_id=message.msg_id,
+        code=code,
+    )  # fmt: skip

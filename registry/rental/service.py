@@ -1,0 +1,115 @@
+"""The rental-house register: moves in and out; every fact is a message to the others (residence.md 9)."""
+
+from datetime import date
+
+from sqlalchemy import or_, select
+
+from core.clock import Clock, business_date
+from core.db import Tx
+from core.errors import NotFound, Rejected
+from core.ids import uuid7
+from registry.exchange import delivery
+from registry.exchange.messages import Type
+from registry.identifiers import validate_citizen_id
+from registry.rental import address
+from registry.rental.tables import OccupancyRow, OccupantRow
+
+SOURCE = "rental"
+
+
+def move_in(tx: Tx, clock: Clock, code: str, citizen_id: str, name: str, day: date) -> str:
+    """Register an occupant; returns the record's id. Raises Rejected E-CID-*, E-AC-*, E-OVERLAP, E-DATE-FUTURE."""
+    today = business_date(clock.now())
+    checked = validate_citizen_id(citizen_id, today)
+    if not checked.ok:
+        raise Rejected(checked.code)
+    if day > today:
+        raise Rejected("E-DATE-FUTURE", "nobody lives somewhere in the future")
+    place = address.active(tx, code)
+    person = _occupant(tx, clock, checked.normalized, name)
+    clash = tx.scalar(
+        select(OccupancyRow.id).where(
+            OccupancyRow.occupant_id == person.id,
+            OccupancyRow.address_code == code,
+            OccupancyRow.withdrawn_at.is_(None),
+            or_(OccupancyRow.move_out.is_(None), OccupancyRow.move_out >= day),
+        )
+    )
+    if clash is not None:
+        raise Rejected("E-OVERLAP", "the person is registered there already")
+    row = OccupancyRow(
+        id=uuid7(clock.now()),
+        occupant_id=person.id,
+        address_code=place.code,
+        move_in=day,
+        reported_at=clock.now(),
+    )
+    tx.add(row)
+    tx.flush()
+    payload = {"record": row.id, "code": code, "start": day.isoformat()}
+    delivery.send(tx, clock, SOURCE, Type.OCCUPANCY_STARTED, person.id, day, payload)
+    return row.id
+
+
+def move_out(tx: Tx, clock: Clock, record: str, last_day: date) -> None:
+    """Register the last day. Raises NotFound E-RECORD, Rejected E-DATE-ORDER, E-ENDED."""
+    row = _record(tx, record)
+    if row.move_out is not None:
+        raise Rejected("E-ENDED", "the person moved out already")
+    if last_day < row.move_in:
+        raise Rejected("E-DATE-ORDER", "the last day lies before the first")
+    row.move_out = last_day
+    tx.flush()
+    payload = {
+        "record": row.id,
+        "code": row.address_code,
+        "start": row.move_in.isoformat(),
+        "end": last_day.isoformat(),
+    }
+    delivery.send(tx, clock, SOURCE, Type.OCCUPANCY_ENDED, row.occupant_id, last_day, payload)
+
+
+def withdraw(tx: Tx, clock: Clock, record: str) -> None:
+    """The registration was an error: it never was. Raises NotFound E-RECORD."""
+    row = _record(tx, record)
+    row.withdrawn_at = clock.now()
+    tx.flush()
+    delivery.send(
+        tx,
+        clock,
+        SOURCE,
+        Type.OCCUPANCY_WITHDRAWN,
+        row.occupant_id,
+        row.move_in,
+        {"record": row.id},
+    )
+
+
+def heartbeat(tx: Tx, clock: Clock) -> None:
+    """Tell the others that this register is up, so that its silence about a person means something."""
+    delivery.send(tx, clock, SOURCE, Type.HEARTBEAT, SOURCE, business_date(clock.now()), {})
+
+
+def _occupant(tx: Tx, clock: Clock, citizen_id: str, name: str) -> OccupantRow:
+    row = tx.scalar(select(OccupantRow).where(OccupantRow.citizen_id == citizen_id))
+    if row is None:
+        row = OccupantRow(id=uuid7(clock.now()), citizen_id=citizen_id, name=name)
+        tx.add(row)
+        tx.flush()
+        delivery.send(
+            tx,
+            clock,
+            SOURCE,
+            Type.PERSON_LINKED,
+            row.id,
+            business_date(clock.now()),
+            {"citizen_id": citizen_id},
+        )
+    return row
+
+
+def _record(tx: Tx, record: str) -> OccupancyRow:
+    row = tx.get(OccupancyRow, record)
+    if row is None or row.withdrawn_at is not None:
+        raise NotFound("E-RECORD", "no such registration")
+    return row

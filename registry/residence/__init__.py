@@ -1,0 +1,1 @@
+"""Persons, applications, permits, cards: the residence register, the single truth on permit status."""

@@ -1,0 +1,313 @@
+"""Applications from the draft to the closed file (residence.md 5.3): functions over a transaction.
+
+Every step checks the table of allowed transitions, the actor's role and the guard of its line, and
+appends one event. Repeating a step that was taken changes nothing.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from core import events
+from core.clock import Clock, business_date
+from core.db import Tx
+from core.errors import NotAllowed, NotFound, Rejected
+from core.ids import uuid7
+from registry import sequences
+from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
+from registry.parameters import PILOT, Policy
+from registry.residence import cards, domain, facts, permits, persons
+from registry.residence.domain import ALLOWED, Basis, Kind, PermitType, State
+from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
+from registry.roles import CLERKS, Actor, Role, require
+
+PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
+SAVERS = (*CLERKS, Role.EMPLOYER_OP)
+DESIGN_VERSION = "PILOT-1"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an application says. `address_code` may be the printed form."""
+
+    person_id: str
+    basis: Basis
+    address_code: str
+    point: str
+    kind: Kind = Kind.NEW
+    urgent: bool = False
+
+
+def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor) -> str:
+    """Line 1: a DRAFT; returns the tracking id. Raises E-ROLE, E-AC-CHECK, E-POINT, E-DUP-APP (I1), E-HAS."""
+    require(actor, *SAVERS)
+    code = validate_address_code(draft.address_code)
+    if not code.ok:
+        raise Rejected(code.code)
+    if not valid_point(draft.point):
+        raise Rejected("E-POINT", "no such acceptance point")
+    persons.get(tx, draft.person_id)
+    _one_at_a_time(tx, draft)
+    row = ApplicationRow(
+        id=uuid7(clock.now()),
+        kind=draft.kind,
+        person_id=draft.person_id,
+        basis=draft.basis,
+        address_code=code.normalized,
+        point=draft.point,
+        urgent=draft.urgent,
+        state=State.DRAFT,
+        open=True,
+        saved_at=clock.now(),
+    )
+    tx.add(row)
+    tx.flush()
+    events.append(
+        tx, clock, "application.saved", row.id, actor=actor.name, point=draft.point,
+        application_kind=draft.kind,
+    )  # fmt: skip
+    return row.id
+
+
+def _one_at_a_time(tx: Tx, draft: Draft) -> None:
+    other = tx.scalar(
+        select(ApplicationRow).where(
+            ApplicationRow.person_id == draft.person_id, ApplicationRow.open.is_(True)
+        )
+    )
+    if other is not None:
+        raise Rejected(
+            "E-DUP-APP", "the person has an open application", other=other.acc_no or other.id
+        )
+    live = tx.scalar(
+        select(PermitRow.permit_no).where(
+            PermitRow.person_id == draft.person_id,
+            PermitRow.status != domain.ChipStatus.CANCELLED,
+        )
+    )
+    if draft.kind is Kind.NEW and live is not None:
+        raise Rejected("E-HAS", "the person holds a permit", permit=live)
+    if draft.kind is not Kind.NEW and live is None:
+        raise Rejected("E-HAS-NOT", "there is no permit to replace")
+
+
+def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
+    """Line 2. Raises E-ROLE, E-STATE, E-MISSING (all missing items at once)."""
+    require(actor, *SAVERS)
+    row = get(tx, tracking)
+    missing = [] if persons.get(tx, row.person_id).photo_ref else ["photo"]
+    if missing:
+        raise Rejected("E-MISSING", "items are missing", items=", ".join(missing))
+    if _move(row, State.SUBMITTED):
+        row.submitted_at = clock.now()
+        events.append(tx, clock, "application.submitted", row.id, actor=actor.name)
+
+
+def accept(
+    tx: Tx,
+    clock: Clock,
+    tracking: str,
+    actor: Actor,
+    fee_receipt: str,
+    policy: Policy = PILOT,
+) -> str:
+    """Line 3: papers seen, fee paid; returns the acceptance number on the receipt.
+
+    Raises E-ROLE, E-STATE, E-IDENTITY, E-MISSING, E-AC-*, E-FEE.
+    """
+    require(actor, *CLERKS)
+    row = get(tx, tracking)
+    person = persons.get(tx, row.person_id)
+    if person.identity_level < 1:
+        raise Rejected("E-IDENTITY", "no identity document was seen")
+    if person.photo_ref is None:
+        raise Rejected("E-MISSING", "no portrait", items="photo")
+    facts.address(tx, row.address_code)
+    if not fee_receipt:
+        raise Rejected("E-FEE", "the fee is not paid")
+    if not _move(row, State.ACCEPTED):
+        return row.acc_no or ""
+    today = business_date(clock.now())
+    sequence = sequences.take(tx, f"acceptance-{row.point}-{today:%y%m%d}")
+    row.acc_no = make_acceptance_no(row.point, today, sequence)
+    row.accepted_at, row.accepted_by = clock.now(), actor.name
+    row.due_on = domain.add_working_days(today, policy.working_days)
+    row.fee_fen = policy.fee_new_fen if row.kind == Kind.NEW else policy.fee_replacement_fen
+    row.fee_receipt = fee_receipt
+    events.append(
+        tx, clock, "application.accepted", row.acc_no, actor=actor.name, point=row.point,
+        due_on=row.due_on.isoformat(), fee_fen=row.fee_fen,
+    )  # fmt: skip
+    tx.flush()
+    return row.acc_no
+
+
+def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
+    """Lines 4 and 5: ask the registers and put the file before a reviewer. Raises E-STATE.
+
+    Answers: PASS the register shows it today, FAIL it shows something else, UNKNOWN it shows nothing.
+    """
+    row = by_number(tx, acc_no)
+    _move(row, State.VERIFYING)
+    person = persons.get(tx, row.person_id)
+    today = business_date(clock.now())
+    known = facts.of_person(tx, person.citizen_id)
+    ground = facts.covering(known, [row.basis], today)
+    row.labour_answer = PASS if ground else UNKNOWN
+    dwellings = [fact for fact in known if fact.kind == facts.DWELLING and fact.covers(today)]
+    if any(fact.origin == row.address_code for fact in dwellings):
+        row.rental_answer = PASS
+    else:
+        row.rental_answer = FAIL if dwellings else UNKNOWN
+    _move(row, State.IN_REVIEW)
+    events.append(
+        tx, clock, "application.checked", acc_no, ground=row.labour_answer,
+        dwelling=row.rental_answer,
+    )  # fmt: skip
+    return row
+
+
+def approve(
+    tx: Tx,
+    clock: Clock,
+    acc_no: str,
+    actor: Actor,
+    permit_type: PermitType = PermitType.RP,
+    note: str = "",
+    policy: Policy = PILOT,
+) -> str:
+    """Line 9: the reviewer says yes; returns the permit number and orders production.
+
+    Raises E-ROLE, E-SOD (reviewer = acceptor), E-STATE, E-NOTE (an UNKNOWN needs a note), E-BASIS
+    (no ground covers today: a TRP may be offered), E-AC-*.
+    """
+    require(actor, Role.REVIEWER)
+    row = by_number(tx, acc_no)
+    _second_person(row, actor)
+    if row.state == State.APPROVED and row.permit_no is not None:
+        return row.permit_no
+    _may(row, State.APPROVED)
+    if UNKNOWN in (row.labour_answer, row.rental_answer) and not note:
+        raise Rejected("E-NOTE", "an unanswered question needs the reviewer's note")
+    if permit_type is PermitType.RP and row.kind == Kind.NEW:
+        person = persons.get(tx, row.person_id)
+        today = business_date(clock.now())
+        if facts.covering(facts.of_person(tx, person.citizen_id), [row.basis], today) is None:
+            raise Rejected("E-BASIS", "no ground covers today; a TRP may be offered")
+    facts.address(tx, row.address_code)
+    permit_no = _permit(tx, clock, row, permit_type, actor, policy)
+    row.state, row.permit_no, row.reason = State.APPROVED, permit_no, note or None
+    row.decided_at, row.decided_by = clock.now(), actor.name
+    tx.flush()
+    events.append(tx, clock, "application.approved", acc_no, actor=actor.name, permit_no=permit_no)
+    events.append(
+        tx, clock, "production.ordered", acc_no, actor=actor.name, acc_no=acc_no,
+        permit_no=permit_no, point=row.point, order_kind=row.kind,
+        priority=0 if row.urgent or row.kind != Kind.NEW else 1,
+        due_on=row.due_on.isoformat() if row.due_on else None, design_version=DESIGN_VERSION,
+    )  # fmt: skip
+    return permit_no
+
+
+def _permit(
+    tx: Tx, clock: Clock, row: ApplicationRow, kind: PermitType, actor: Actor, policy: Policy
+) -> str:
+    if row.kind == Kind.NEW:
+        return permits.issue(tx, clock, row, kind, actor.name, policy).permit_no
+    permit_no = tx.scalars(
+        select(PermitRow.permit_no).where(
+            PermitRow.person_id == row.person_id,
+            PermitRow.status != domain.ChipStatus.CANCELLED,
+        )
+    ).one()
+    cards.retire_issued(tx, clock, permit_no, actor.name)
+    return permit_no
+
+
+def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None:
+    """Line 8: final, with a reason and the right to object. Raises E-ROLE, E-SOD, E-STATE, E-REASON."""
+    require(actor, Role.REVIEWER)
+    row = by_number(tx, acc_no)
+    _second_person(row, actor)
+    if not reason.strip():
+        raise Rejected("E-REASON", "a refusal needs a reason")
+    if _move(row, State.REJECTED):
+        row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
+        events.append(tx, clock, "application.refused", acc_no, actor=actor.name, reason=reason)
+
+
+def send_back(
+    tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str, policy: Policy = PILOT
+) -> None:
+    """Line 6: back to the applicant, at most twice. Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-RETURNS."""
+    require(actor, Role.REVIEWER)
+    row = by_number(tx, acc_no)
+    _second_person(row, actor)
+    if not reason.strip():
+        raise Rejected("E-REASON", "a return needs a reason")
+    if row.returns >= policy.max_returns:
+        raise Rejected("E-RETURNS", "returned twice already: call the applicant")
+    if _move(row, State.RETURNED):
+        row.returns += 1
+        row.reason = reason
+        events.append(tx, clock, "application.returned", acc_no, actor=actor.name, reason=reason)
+
+
+def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
+    """Line 18: the holder gives up before the card is made. Raises E-ROLE, E-STATE."""
+    require(actor, *SAVERS, Role.HOLDER)
+    row = get(tx, tracking)
+    if _move(row, State.WITHDRAWN):
+        events.append(tx, clock, "application.withdrawn", row.acc_no or row.id, actor=actor.name)
+
+
+def advance(tx: Tx, clock: Clock, acc_no: str, to: State, actor: str) -> None:
+    """Lines 10 to 17: production and the points report where the card is. Raises E-STATE."""
+    row = by_number(tx, acc_no)
+    if _move(row, to):
+        events.append(tx, clock, "application.advanced", acc_no, actor=actor, state=to)
+
+
+def get(tx: Tx, tracking: str) -> ApplicationRow:
+    """By tracking id. Raises NotFound E-APPLICATION."""
+    row = tx.get(ApplicationRow, tracking, with_for_update=True)
+    if row is None:
+        raise NotFound("E-APPLICATION", "no such application")
+    return row
+
+
+def by_number(tx: Tx, acc_no: str) -> ApplicationRow:
+    """By acceptance number. Raises NotFound E-APPLICATION."""
+    row = tx.scalar(select(ApplicationRow).where(ApplicationRow.acc_no == acc_no).with_for_update())
+    if row is None:
+        raise NotFound("E-APPLICATION", "no such application")
+    return row
+
+
+def applicant(tx: Tx, acc_no: str) -> PersonRow:
+    """The person behind an acceptance number."""
+    return persons.get(tx, by_number(tx, acc_no).person_id)
+
+
+def _second_person(row: ApplicationRow, actor: Actor) -> None:
+    if row.accepted_by == actor.name:
+        raise NotAllowed("E-SOD", "who accepted an application does not review it")
+
+
+def _may(row: ApplicationRow, to: State) -> None:
+    allowed = ALLOWED[State(row.state)]
+    if to not in allowed:
+        raise Rejected(
+            "E-STATE", f"{row.state} does not lead to {to}", state=row.state,
+            allowed=", ".join(sorted(allowed)) or "-",
+        )  # fmt: skip
+
+
+def _move(row: ApplicationRow, to: State) -> bool:
+    """Take a transition; False when the application is there already."""
+    if row.state == to:
+        return False
+    _may(row, to)
+    row.state = to
+    row.open = bool(ALLOWED[to])
+    return True

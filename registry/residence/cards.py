@@ -1,0 +1,213 @@
+"""Cards in the register: what production needs to make one, and which plastic is alive (residence.md 4.3)."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import func, select
+
+from core import events
+from core.clock import Clock
+from core.db import Tx
+from core.errors import NotFound, Rejected
+from registry.identifiers import validate_card_serial
+from registry.parameters import ISSUER_NAME
+from registry.residence import permits, persons
+from registry.residence.domain import Basis, CardState, ChipStatus, PermitType
+from registry.residence.tables import (
+    ApplicationRow,
+    CardRow,
+    KnownAddressRow,
+    PermitRow,
+    PersonRow,
+    PhotoRow,
+)
+
+CHIP_SERIAL_DIGITS = 16
+VOID_REASONS = frozenset(
+    {"SPOILED", "REPLACED", "RECALLED", "MISSING", "SUSPECT", "LOST", "STOLEN"}
+)
+
+
+@dataclass(frozen=True, repr=False)
+class CardData:
+    """Everything for chip and face. `photo` is the JPEG of the photo rule, 358 x 441."""
+
+    acc_no: str
+    point: str
+    permit_no: str
+    permit_type: PermitType
+    name: str
+    sex: int
+    ethnic: int
+    birth: date
+    citizen_id: str
+    household_address: str
+    address_code: str
+    address_text: str
+    address_since: date
+    basis: Basis
+    issuer: str
+    issued_on: date
+    valid_until: date
+    ssn: int
+    policy: int
+    lease_until: date
+    effective_on: date
+    purse_account: str
+    photo: bytes
+
+
+def card_data(tx: Tx, acc_no: str, policy: int = 1) -> CardData:
+    """What a card for this application shows and holds.
+
+    Raises NotFound E-APPLICATION; Rejected E-STATE before approval, E-MISSING without a portrait.
+    """
+    row = tx.scalar(select(ApplicationRow).where(ApplicationRow.acc_no == acc_no))
+    if row is None:
+        raise NotFound("E-APPLICATION", "no such application")
+    if row.permit_no is None:
+        raise Rejected("E-STATE", "not approved", state=row.state, allowed="APPROVED")
+    permit = permits.get(tx, row.permit_no)
+    person = persons.get(tx, row.person_id)
+    photo = None if person.photo_ref is None else tx.get(PhotoRow, person.photo_ref)
+    place = tx.get(KnownAddressRow, row.address_code)
+    if photo is None or place is None:
+        raise Rejected("E-MISSING", "portrait or address is missing", items="photo, address")
+    return CardData(
+        acc_no=acc_no,
+        point=row.point,
+        permit_no=permit.permit_no,
+        permit_type=PermitType(permit.type),
+        name=person.name,
+        sex=person.sex,
+        ethnic=person.ethnic,
+        birth=person.birth,
+        citizen_id=person.citizen_id,
+        household_address=person.household_address,
+        address_code=row.address_code,
+        address_text=place.text,
+        address_since=permit.issued_on,
+        basis=Basis(permit.basis),
+        issuer=ISSUER_NAME,
+        issued_on=permit.issued_on,
+        valid_until=permit.valid_until,
+        ssn=permit.ssn,
+        policy=policy,
+        lease_until=permit.lease_until,
+        effective_on=permit.effective_on,
+        purse_account=person.purse_account,
+        photo=photo.jpeg,
+    )
+
+
+def bind_card(
+    tx: Tx,
+    clock: Clock,
+    acc_no: str,
+    card_serial: str,
+    chip_serial: str,
+    lot: str,
+    actor: str,
+) -> CardRow:
+    """Tie one plastic to a permit: BOUND. The same call again gives the same row.
+
+    `chip_serial` is 16 hex digits. Raises Rejected E-NUMBER, E-STATE, E-BOUND (serial or chip known
+    otherwise, or another card of this permit is BOUND).
+    """
+    checked = validate_card_serial(card_serial)
+    chip = chip_serial.upper()
+    if not checked.ok or len(chip) != CHIP_SERIAL_DIGITS or not _is_hex(chip):
+        raise Rejected("E-NUMBER", "card serial or chip serial is wrong")
+    row = tx.scalar(select(ApplicationRow).where(ApplicationRow.acc_no == acc_no))
+    if row is None or row.permit_no is None:
+        raise Rejected("E-STATE", "no approved application", state="-", allowed="APPROVED")
+    known = tx.get(CardRow, checked.normalized)
+    if known is not None:
+        if (known.chip_serial, known.acc_no) == (chip, acc_no):
+            return known
+        raise Rejected("E-BOUND", "the card serial is taken", card=card_serial)
+    clash = tx.scalar(
+        select(CardRow.card_serial).where(
+            (CardRow.chip_serial == chip)
+            | ((CardRow.permit_no == row.permit_no) & (CardRow.state == CardState.BOUND))
+        )
+    )
+    if clash is not None:
+        raise Rejected("E-BOUND", "the chip or the permit is bound to a card", card=clash)
+    count = tx.scalar(select(func.count()).where(CardRow.permit_no == row.permit_no)) or 0
+    card = CardRow(
+        card_serial=checked.normalized,
+        chip_serial=chip,
+        permit_no=row.permit_no,
+        acc_no=acc_no,
+        issue_no=count + 1,
+        lot=lot,
+        state=CardState.BOUND,
+        bound_at=clock.now(),
+        chip_ssn=0,
+        chip_status=ChipStatus.PENDING,
+    )
+    tx.add(card)
+    tx.flush()
+    events.append(
+        tx, clock, "card.bound", card.card_serial, actor=actor, permit_no=card.permit_no,
+        chip_serial=chip, acc_no=acc_no,
+    )  # fmt: skip
+    return card
+
+
+def void_card(tx: Tx, clock: Clock, card_serial: str, reason: str, actor: str) -> None:
+    """Take a plastic out for ever. Raises NotFound E-CARD, Rejected E-REASON."""
+    if reason not in VOID_REASONS:
+        raise Rejected("E-REASON", "unknown reason")
+    card = by_serial(tx, card_serial)
+    if card.state == CardState.VOID:
+        return
+    card.state, card.void_at, card.void_reason = CardState.VOID, clock.now(), reason
+    tx.flush()
+    events.append(tx, clock, "card.voided", card_serial, actor=actor, reason=reason)
+
+
+def retire_issued(tx: Tx, clock: Clock, permit_no: str, actor: str) -> None:
+    """From the moment a replacement is ordered the old card is dead for ever (5.4)."""
+    for serial in tx.scalars(
+        select(CardRow.card_serial).where(
+            CardRow.permit_no == permit_no, CardRow.state == CardState.ISSUED
+        )
+    ).all():
+        void_card(tx, clock, serial, "REPLACED", actor)
+
+
+def by_serial(tx: Tx, card_serial: str) -> CardRow:
+    """Raises NotFound E-CARD."""
+    row = tx.get(CardRow, card_serial)
+    if row is None:
+        raise NotFound("E-CARD", "no such card")
+    return row
+
+
+def live_card(tx: Tx, permit_no: str) -> CardRow | None:
+    """The ISSUED card of a permit."""
+    return tx.scalar(
+        select(CardRow).where(CardRow.permit_no == permit_no, CardRow.state == CardState.ISSUED)
+    )
+
+
+def permit_of(tx: Tx, card_serial: str) -> PermitRow:
+    """The permit behind a card. Raises NotFound E-CARD."""
+    return permits.get(tx, by_serial(tx, card_serial).permit_no)
+
+
+def holder(tx: Tx, card: CardRow) -> PersonRow:
+    """The person whose permit the card is."""
+    return persons.get(tx, permits.get(tx, card.permit_no).person_id)
+
+
+def saw_chip(tx: Tx, clock: Clock, card_serial: str, ssn: int, status: int) -> None:
+    """Note what a chip said of itself; the server stays the truth."""
+    card = by_serial(tx, card_serial)
+    card.chip_ssn, card.chip_status, card.chip_seen_at = ssn, status, clock.now()
+
+
+def _is_hex(text: str) -> bool:
+    return all(char in "0123456789ABCDEF" for char in text)

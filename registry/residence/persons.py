@@ -1,0 +1,113 @@
+"""Persons and their portraits in the residence register."""
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from core.clock import Clock, business_date
+from core.db import Tx
+from core.errors import NotFound, Rejected
+from core.ids import uuid7
+from registry import sequences
+from registry.identifiers import (
+    citizen_birth,
+    citizen_sex,
+    make_purse_account,
+    validate_citizen_id,
+)
+from registry.residence import photo
+from registry.residence.tables import LinkRow, PersonRow, PhotoRow
+
+MAX_NAME_BYTES = 30
+MAX_ADDRESS_BYTES = 70
+ETHNIC_GROUPS = range(1, 57)
+
+
+@dataclass(frozen=True, repr=False)
+class PersonData:
+    """What an applicant states. `sex` GB/T 2261.1, `ethnic` GB/T 3304 (1 to 56)."""
+
+    citizen_id: str
+    name: str
+    sex: int
+    ethnic: int
+    household_address: str
+    phone: str = ""
+    identity_level: int = 1
+
+
+def check_name(name: str) -> None:
+    """Raises Rejected E-NAME: empty, edge blanks, digits, controls, or longer than the chip's 30 bytes."""
+    bad = any(char.isdigit() or unicodedata.category(char) == "Cc" for char in name)
+    if (
+        bad
+        or len(name) < 2
+        or name != name.strip()
+        or len(name.encode("utf-16-le")) > MAX_NAME_BYTES
+    ):
+        raise Rejected("E-NAME", "the name does not fit the rule")
+
+
+def register(tx: Tx, clock: Clock, data: PersonData) -> str:
+    """Find or add a person by citizen id; returns the person's id.
+
+    Raises Rejected E-CID-*, E-CID-SEX, E-NAME, E-ETHNIC, E-AC-TEXT.
+    """
+    checked = validate_citizen_id(data.citizen_id, business_date(clock.now()))
+    if not checked.ok:
+        raise Rejected(checked.code)
+    if citizen_sex(checked.normalized) != data.sex:
+        raise Rejected("E-CID-SEX", "stated sex and number differ")
+    check_name(data.name)
+    if data.ethnic not in ETHNIC_GROUPS:
+        raise Rejected("E-ETHNIC", "unknown ethnic code")
+    if not 0 < len(data.household_address.encode("utf-16-le")) <= MAX_ADDRESS_BYTES:
+        raise Rejected("E-AC-TEXT", "the household address does not fit the card")
+    known = tx.scalar(select(PersonRow).where(PersonRow.citizen_id == checked.normalized))
+    if known is not None:
+        known.identity_level = max(known.identity_level, data.identity_level)
+        return known.id
+    row = PersonRow(
+        id=uuid7(clock.now()),
+        citizen_id=checked.normalized,
+        name=data.name,
+        sex=data.sex,
+        ethnic=data.ethnic,
+        birth=citizen_birth(checked.normalized),
+        household_address=data.household_address,
+        phone=data.phone,
+        identity_level=data.identity_level,
+        purse_account=make_purse_account(sequences.take(tx, "purse-account")),
+    )
+    tx.add(row)
+    tx.add(LinkRow(source="residence", subject=row.id, citizen_id=row.citizen_id))
+    tx.flush()
+    return row.id
+
+
+def store_photo(tx: Tx, clock: Clock, person_id: str, jpeg: bytes) -> str:
+    """Check and keep a portrait; returns its receipt number. Raises Rejected E-PHOTO-*."""
+    photo.check(jpeg)
+    digest = hashlib.sha256(jpeg).hexdigest()
+    person = get(tx, person_id)
+    same = tx.scalar(select(PhotoRow.ref).where(PhotoRow.sha256 == digest))
+    if same is not None:
+        if same != person.photo_ref:
+            raise Rejected("E-PHOTO-DUP", "the portrait belongs to another person")
+        return same
+    row = PhotoRow(ref=uuid7(clock.now()), sha256=digest, jpeg=jpeg)
+    tx.add(row)
+    tx.flush()
+    person.photo_ref = row.ref
+    tx.flush()
+    return row.ref
+
+
+def get(tx: Tx, person_id: str) -> PersonRow:
+    """Raises NotFound E-PERSON."""
+    row = tx.get(PersonRow, person_id)
+    if row is None:
+        raise NotFound("E-PERSON", "no such person")
+    return row

@@ -1,0 +1,216 @@
+"""Rows of the residence register. Invariants I1, I2, I3 and I9 of residence.md 4.5 are constraints here."""
+
+from datetime import date, datetime
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Instant, Table
+
+
+def _one(name: str, column: str, condition: str) -> Index:
+    """At most one row per `column` among those that meet the condition."""
+    where = text(condition)
+    return Index(name, column, unique=True, sqlite_where=where, postgresql_where=where)
+
+
+class PhotoRow(Table):
+    """A portrait that passed the photo rule, by its receipt number."""
+
+    __tablename__ = "residence_photo"
+
+    ref: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    jpeg: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PersonRow(Table):
+    """A person who applied for a permit."""
+
+    __tablename__ = "residence_person"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    citizen_id: Mapped[str] = mapped_column(String(18), unique=True)
+    name: Mapped[str] = mapped_column(String(50))
+    sex: Mapped[int] = mapped_column(Integer)
+    ethnic: Mapped[int] = mapped_column(Integer)
+    birth: Mapped[date] = mapped_column(Date)
+    household_address: Mapped[str] = mapped_column(String(70))
+    phone: Mapped[str] = mapped_column(String(20))
+    photo_ref: Mapped[str | None] = mapped_column(ForeignKey("residence_photo.ref"))
+    identity_level: Mapped[int] = mapped_column(Integer)
+    purse_account: Mapped[str] = mapped_column(String(16), unique=True)
+
+
+class ApplicationRow(Table):
+    """An application through all states of 5.3. I1: one open application per person."""
+
+    __tablename__ = "residence_application"
+    __table_args__ = (
+        _one("uq_residence_application_open", "person_id", "open"),
+        CheckConstraint("decided_by IS NULL OR decided_by <> accepted_by", name="two_persons"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    acc_no: Mapped[str | None] = mapped_column(String(18), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    person_id: Mapped[str] = mapped_column(ForeignKey("residence_person.id"), index=True)
+    basis: Mapped[str] = mapped_column(String(12))
+    address_code: Mapped[str] = mapped_column(String(25))
+    point: Mapped[str] = mapped_column(String(3))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    open: Mapped[bool] = mapped_column(Boolean, default=True)
+    urgent: Mapped[bool] = mapped_column(Boolean, default=False)
+    saved_at: Mapped[datetime] = mapped_column(Instant)
+    submitted_at: Mapped[datetime | None] = mapped_column(Instant)
+    accepted_at: Mapped[datetime | None] = mapped_column(Instant)
+    accepted_by: Mapped[str | None] = mapped_column(String(60))
+    decided_at: Mapped[datetime | None] = mapped_column(Instant)
+    decided_by: Mapped[str | None] = mapped_column(String(60))
+    due_on: Mapped[date | None] = mapped_column(Date)
+    fee_fen: Mapped[int] = mapped_column(Integer, default=0)
+    fee_receipt: Mapped[str | None] = mapped_column(String(40))
+    labour_answer: Mapped[str | None] = mapped_column(String(8))
+    rental_answer: Mapped[str | None] = mapped_column(String(8))
+    returns: Mapped[int] = mapped_column(Integer, default=0)
+    reason: Mapped[str | None] = mapped_column(String(200))
+    permit_no: Mapped[str | None] = mapped_column(String(18))
+
+
+class PermitRow(Table):
+    """A permit with its present status; what it was before stands in `StatusEventRow`."""
+
+    __tablename__ = "residence_permit"
+    __table_args__ = (_one("uq_residence_permit_live", "person_id", "status <> 5"),)
+
+    permit_no: Mapped[str] = mapped_column(String(18), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("residence_person.id"))
+    type: Mapped[str] = mapped_column(String(3))
+    basis: Mapped[str] = mapped_column(String(12))
+    address_code: Mapped[str] = mapped_column(String(25))
+    issued_on: Mapped[date] = mapped_column(Date)
+    valid_until: Mapped[date] = mapped_column(Date)
+    handed_over: Mapped[bool] = mapped_column(Boolean, default=False)
+    status: Mapped[int] = mapped_column(Integer)
+    causes: Mapped[int] = mapped_column(Integer)
+    ssn: Mapped[int] = mapped_column(Integer)
+    effective_on: Mapped[date] = mapped_column(Date)
+    lease_until: Mapped[date] = mapped_column(Date)
+
+
+class HoldRow(Table):
+    """One hold of a permit. Each kind comes and goes on its own (I10)."""
+
+    __tablename__ = "residence_hold"
+    __table_args__ = (CheckConstraint("evidence <> ''", name="evidence"),)
+
+    permit_no: Mapped[str] = mapped_column(
+        ForeignKey("residence_permit.permit_no"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    since: Mapped[datetime] = mapped_column(Instant)
+    stolen: Mapped[bool] = mapped_column(Boolean, default=False)
+    evidence: Mapped[str] = mapped_column(String(200))
+
+
+class StatusEventRow(Table):
+    """One status change. I3: `ssn` rises by one per permit; I9: never without evidence."""
+
+    __tablename__ = "residence_status_event"
+    __table_args__ = (CheckConstraint("evidence <> ''", name="evidence"),)
+
+    permit_no: Mapped[str] = mapped_column(
+        ForeignKey("residence_permit.permit_no"), primary_key=True
+    )
+    ssn: Mapped[int] = mapped_column(Integer, primary_key=True)
+    before: Mapped[int] = mapped_column(Integer)
+    after: Mapped[int] = mapped_column(Integer)
+    causes: Mapped[int] = mapped_column(Integer)
+    effective_at: Mapped[datetime] = mapped_column(Instant)
+    fact_from: Mapped[date | None] = mapped_column(Date)
+    lease_until: Mapped[date] = mapped_column(Date)
+    policy: Mapped[int] = mapped_column(Integer)
+    actor: Mapped[str] = mapped_column(String(60))
+    evidence: Mapped[str] = mapped_column(String(200))
+
+
+class CardRow(Table):
+    """One physical card. I2: at most one ISSUED (and one BOUND) card per permit."""
+
+    __tablename__ = "residence_card"
+    __table_args__ = (
+        _one("uq_residence_card_issued", "permit_no", "state = 'ISSUED'"),
+        _one("uq_residence_card_bound", "permit_no", "state = 'BOUND'"),
+    )
+
+    card_serial: Mapped[str] = mapped_column(String(14), primary_key=True)
+    chip_serial: Mapped[str] = mapped_column(String(16), unique=True)
+    permit_no: Mapped[str] = mapped_column(ForeignKey("residence_permit.permit_no"), index=True)
+    acc_no: Mapped[str] = mapped_column(String(18))
+    issue_no: Mapped[int] = mapped_column(Integer)
+    lot: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(6))
+    bound_at: Mapped[datetime] = mapped_column(Instant)
+    issued_at: Mapped[datetime | None] = mapped_column(Instant)
+    void_at: Mapped[datetime | None] = mapped_column(Instant)
+    void_reason: Mapped[str | None] = mapped_column(String(20))
+    chip_ssn: Mapped[int] = mapped_column(Integer, default=0)
+    chip_status: Mapped[int] = mapped_column(Integer, default=0)
+    chip_seen_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class LinkRow(Table):
+    """Another register's key of a person, told once."""
+
+    __tablename__ = "residence_link"
+
+    source: Mapped[str] = mapped_column(String(20), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(40), primary_key=True)
+    citizen_id: Mapped[str] = mapped_column(String(18), index=True)
+
+
+class FactRow(Table):
+    """An interval another register (or the reviewer) stated; `end` inclusive. `seq` lets the newest win."""
+
+    __tablename__ = "residence_fact"
+
+    source: Mapped[str] = mapped_column(String(20), primary_key=True)
+    record: Mapped[str] = mapped_column(String(40), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(40), index=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    start: Mapped[date] = mapped_column(Date)
+    end: Mapped[date | None] = mapped_column(Date)
+    origin: Mapped[str] = mapped_column(String(40), default="")
+    seq: Mapped[int] = mapped_column(Integer)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class KnownAddressRow(Table):
+    """This register's copy of an address, as the rental register told it."""
+
+    __tablename__ = "residence_known_address"
+
+    code: Mapped[str] = mapped_column(String(25), primary_key=True)
+    text: Mapped[str] = mapped_column(String(70))
+    status: Mapped[str] = mapped_column(String(8))
+    successor: Mapped[str | None] = mapped_column(String(25))
+    seq: Mapped[int] = mapped_column(Integer)
+
+
+class FeedRow(Table):
+    """When a register was last heard to be up."""
+
+    __tablename__ = "residence_feed"
+
+    source: Mapped[str] = mapped_column(String(20), primary_key=True)
+    heard_at: Mapped[datetime] = mapped_column(Instant)

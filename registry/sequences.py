@@ -1,0 +1,26 @@
+"""Rising numbers, one named row each, taken inside the caller's transaction: gaps may happen, doubles cannot."""
+
+from sqlalchemy import BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Table, Tx
+
+
+class SequenceRow(Table):
+    """The last number given out under a name."""
+
+    __tablename__ = "registry_sequence"
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+def take(tx: Tx, name: str) -> int:
+    """The next number under `name`, from 1. The row stays locked until the transaction ends."""
+    row = tx.get(SequenceRow, name, with_for_update=True)
+    if row is None:
+        row = SequenceRow(name=name, value=0)
+        tx.add(row)
+    row.value += 1
+    tx.flush()
+    return row.value

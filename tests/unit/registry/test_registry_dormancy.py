@@ -1,0 +1,387 @@
+"""Sleep and wake: the golden cases A to K of residence.md 6.4, the breaker, silent feeds."""
+
+from datetime import date, datetime, timedelta
+
+import pytest
+
+from core import events
+from core.errors import EvidenceMismatch, Rejected
+from registry.dormancy import domain, engine, status, status_list
+from registry.dormancy.tables import SpellRow
+from registry.employment import service as employment
+from registry.employment.domain import days_late
+from registry.exchange import delivery
+from registry.parameters import PILOT
+from registry.rental import service as rental
+from registry.residence import cards, permits
+from registry.residence.domain import ChipStatus, Hold, shown_status
+from registry.roles import Actor, Role
+from tests.registry_bench import OFFICE, REVIEWER, SERIALS, City, city
+
+LAST_DAY = date(2007, 6, 10)
+
+
+def june(day: int) -> date:
+    return date(2007, 6, day)
+
+
+class Story:
+    """One holder with one job, followed day by day."""
+
+    def __init__(self) -> None:
+        self.town: City = city()
+        with self.town.db.write() as tx:
+            self.permit_no, self.job = self.town.hold_permit(tx, 0, date(2007, 4, 2))
+            self.town.make_card(tx, self.permit_no, SERIALS[0], "00000000000000A1")
+            permit = permits.get(tx, self.permit_no)
+            permit.handed_over = True
+            permits.restate(tx, self.town.clock, permit, permits.Cause("clerk", "collected"))
+            card = cards.by_serial(tx, SERIALS[0])
+            card.state, card.issued_at = "ISSUED", self.town.clock.now()
+
+    def on(self, day: date, act=None) -> str:
+        """Nightly sweeps up to `day`, then what is reported that day; the status shown."""
+        while self.town.today < day:
+            self.town.go_to(self.town.today + timedelta(days=1))
+            self.town.sweep()
+        if act is not None:
+            with self.town.db.write() as tx:
+                act(tx)
+                self.town.deliver(tx)
+        return self.status()
+
+    def status(self) -> str:
+        with self.town.db.read() as tx:
+            watch = engine.explain(tx, self.town.clock, self.permit_no).status == "WATCH"
+            return shown_status(permits.holds(tx, self.permit_no), watch)
+
+    def end(self, tx) -> None:
+        employment.end(tx, self.town.clock, self.job, LAST_DAY, "01")
+
+    def hire(self, start: date):
+        person = self.town.people[0]
+
+        def act(tx) -> None:
+            employment.hire(
+                tx, self.town.clock, self.town.employers[1], person.citizen_id, person.name, start
+            )
+
+        return act
+
+    def spells(self) -> list[SpellRow]:
+        with self.town.db.read() as tx:
+            found = tx.query(SpellRow).order_by(SpellRow.server_from).all()
+            tx.expunge_all()  # keep the values beyond the transaction
+            return found
+
+
+def test_case_a_a_new_job_in_time() -> None:
+    story = Story()
+    assert story.on(june(12), story.end) == "WATCH"
+    with story.town.db.read() as tx:
+        gap = engine.explain(tx, story.town.clock, story.permit_no).gaps[Hold.EMP]
+        assert gap.due == june(18)
+    assert story.on(june(17), story.hire(june(15))) == "ACTIVE"
+    assert story.on(june(25)) == "ACTIVE"
+    assert story.spells() == []
+
+
+def test_case_b_the_new_employer_was_late() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    assert story.on(june(17)) == "WATCH"
+    assert story.on(june(18)) == "DORMANT"
+    assert story.on(june(20), story.hire(june(15))) == "ACTIVE"
+    (spell,) = story.spells()
+    assert (spell.server_from, spell.server_to) == (june(18), june(20))
+    assert (spell.outcome, spell.not_counted) == ("VOIDED", 0)
+
+
+def test_case_c_a_real_gap() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    assert story.on(june(26), story.hire(june(25))) == "ACTIVE"
+    (spell,) = story.spells()
+    assert (spell.outcome, spell.fact_to, spell.not_counted) == ("ENDED", june(25), 7)
+
+
+def test_case_d_nobody_sleeps_before_three_days_of_notice() -> None:
+    story = Story()
+    assert story.on(june(28), story.end) == "WATCH"
+    assert story.on(june(30)) == "WATCH"
+    assert story.on(date(2007, 7, 1)) == "DORMANT"
+    with story.town.db.read() as tx:
+        end = events.after(tx, 0, kinds_wanted=["employment.ended"])[0]
+        assert days_late(LAST_DAY, end.at) == 15
+
+
+def test_case_e_late_end_and_quick_hire() -> None:
+    story = Story()
+    assert story.on(june(28), story.end) == "WATCH"
+    assert story.on(june(30), story.hire(june(29))) == "ACTIVE"
+    assert story.spells() == []
+
+
+def test_case_f_two_jobs_one_ends() -> None:
+    story = Story()
+    story.on(june(5), story.hire(june(4)))
+    assert story.on(june(12), story.end) == "ACTIVE"
+    assert story.on(june(30)) == "ACTIVE"
+
+
+def test_case_g_the_end_was_an_error() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    assert story.on(june(19)) == "DORMANT"
+    take_back = lambda tx: employment.withdraw_end(tx, story.town.clock, story.job)  # noqa: E731
+    assert story.on(june(20), take_back) == "ACTIVE"
+    assert story.spells()[0].outcome == "VOIDED"
+
+
+def test_case_i_a_job_that_starts_later() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    assert story.on(june(12), story.hire(june(17))) == "WATCH"
+    assert story.on(june(16)) == "WATCH"
+    assert story.on(june(17)) == "ACTIVE"
+
+
+def test_case_j_a_move_with_a_short_gap() -> None:
+    story = Story()
+    town = story.town
+
+    def move(tx) -> None:
+        row = tx.query(rental.OccupancyRow).one()
+        rental.move_out(tx, town.clock, row.id, june(1))
+        person = town.people[0]
+        rental.move_in(tx, town.clock, town.homes[1], person.citizen_id, person.name, june(5))
+
+    assert story.on(june(7), move) == "ACTIVE"
+    assert story.on(june(30)) == "ACTIVE"
+
+
+def test_case_k_messages_repeated_and_in_the_wrong_order() -> None:
+    """The same messages in any order, twice: the same facts, the same verdict."""
+    story = Story()
+    town = story.town
+    town.go_to(june(20))
+    with town.db.write() as tx:
+        town.heartbeats(tx)
+        story.end(tx)
+        story.hire(june(15))(tx)
+        sent = [
+            delivery.load(tx, e.data["msg_id"])
+            for e in events.after(tx, events.cursor(tx, "exchange.residence"))
+        ]
+        assert len(sent) == 2
+        for message in [*reversed(sent), *sent]:
+            delivery.receive(tx, town.clock, "residence", message, engine.HANDLERS)
+        assert town.deliver(tx).repeated == 2
+    assert story.status() == "ACTIVE"
+    assert story.on(june(30)) == "ACTIVE"
+
+
+def test_a_known_message_with_other_content_is_an_alarm() -> None:
+    story = Story()
+    town = story.town
+    with town.db.write() as tx:
+        first = events.after(tx, 0, kinds_wanted=["employment.started"])[0]
+        message = delivery.load(tx, first.data["msg_id"])
+        forged = type(message)(
+            **{**message.__dict__, "payload": {**message.payload, "start": "2001-01-01"}}
+        )
+        with pytest.raises(EvidenceMismatch, match="E-MSG-HASH"):
+            delivery.receive(tx, town.clock, "residence", forged, engine.HANDLERS)
+
+
+def test_the_sweep_changes_nothing_the_second_time() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    story.on(june(18))
+    with story.town.db.write() as tx:
+        before = events.last_seq(tx)
+        again = engine.sweep(tx, story.town.clock)
+        assert (again.slept, again.watched, again.woken) == (0, 0, 0)
+        assert events.last_seq(tx) == before
+
+
+def test_a_silent_feed_puts_nobody_to_sleep() -> None:
+    story = Story()
+    story.on(june(12), story.end)
+    story.on(june(17))
+    story.town.go_to(june(19))  # 48 hours without a heartbeat
+    with story.town.db.write() as tx:
+        result = engine.sweep(tx, story.town.clock)
+        assert (result.slept, result.held_back) == (0, 1)
+        assert result.silent_feeds == ["employment", "rental"]
+    assert story.on(june(20)) == "DORMANT"  # the feeds are back
+
+
+def test_a_death_is_a_case_for_people_not_a_sleep() -> None:
+    story = Story()
+    end = lambda tx: employment.end(tx, story.town.clock, story.job, LAST_DAY, "06")  # noqa: E731
+    assert story.on(june(12), end) == "ADMIN"
+
+
+def test_an_expired_permit_is_seen_by_the_sweep() -> None:
+    story = Story()
+    story.town.go_to(date(2017, 5, 8))
+    story.town.sweep()
+    assert story.status() == "EXPIRED"
+
+
+# -- the breaker ------------------------------------------------------------------------------------
+
+
+def sleepers(count: int, employer: str = "") -> list[domain.Sleeper]:
+    origins = frozenset({employer}) if employer else frozenset()
+    return [domain.Sleeper(f"P{n}", Hold.EMP, origins) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "permits_in_all", "trips"),
+    [(10, 12, False), (11, 12, True), (100, 5_000, False), (101, 5_000, True),
+     (200, 183_900, False), (201, 183_900, True)],
+)  # fmt: skip
+def test_the_breaker_trips_above_count_or_share(
+    count: int, permits_in_all: int, trips: bool
+) -> None:
+    assert (domain.breaker(sleepers(count), permits_in_all, {}) is not None) == trips
+
+
+def test_case_h_half_of_one_employer() -> None:
+    alarm = domain.breaker(sleepers(21, "E"), 10_000, {"E": 40})
+    assert alarm == domain.Alarm(21, 20, "E")
+    assert domain.breaker(sleepers(20, "E"), 10_000, {"E": 40}) is None
+
+
+def test_a_stopped_sweep_waits_for_two_persons() -> None:
+    story = Story()
+    strict = type(PILOT)(breaker_floor=0)  # one sleeper out of one is too many
+    story.on(june(12), story.end)
+    story.on(june(17))
+    town = story.town
+    town.go_to(june(18))
+    second = Actor.of("office Ma", Role.PILOT_OFFICE)
+    with town.db.write() as tx:
+        town.heartbeats(tx)
+        stopped = engine.sweep(tx, town.clock, strict)
+        assert stopped.slept == 0
+        with pytest.raises(Rejected, match="E-BREAKER"):
+            engine.refuse_when_stopped(stopped)
+        engine.release(tx, town.clock, town.today, OFFICE, second)
+        assert engine.sweep(tx, town.clock, strict).slept == 1
+    assert story.status() == "DORMANT"
+
+
+# -- what reaches the chip and the terminals -----------------------------------------------------------
+
+
+def test_the_status_record_of_the_example() -> None:
+    """Case B on 18 June: body 01 03 01 00000007 20070618 20070916 20170501 0001 00001C."""
+    permit = permits.PermitRow(
+        status=ChipStatus.DORMANT, causes=1, ssn=7, effective_on=june(18),
+        lease_until=june(18) + timedelta(days=90), valid_until=date(2017, 5, 1),
+    )  # fmt: skip
+    body = status.status_record(permit, "028").body
+    assert body.hex() == "010301" + "00000007" + "20070618" + "20070916" + "20170501" + "000100001c"
+
+
+def test_the_list_carries_a_sleeper_and_drops_it_when_it_wakes() -> None:
+    story = Story()
+    town = story.town
+    story.on(june(12), story.end)
+    story.on(june(18))
+    with town.db.write() as tx:
+        assert status_list.publish(tx, town.clock) == 1
+        assert status_list.publish(tx, town.clock) == 1
+        full = status_list.delta(tx, 0)
+        (entry,) = full.entries
+        ssn = permits.get(tx, story.permit_no).ssn
+        assert bytes(entry) == (
+            b"A" + status_list.card_hash(SERIALS[0]) + b"\x01" + ssn.to_bytes(4, "big")
+            + bytes.fromhex("2007061820070916")
+        )  # fmt: skip
+        assert len(bytes(entry)) == status_list.ENTRY_LENGTH
+    story.on(june(20), story.hire(june(19)))
+    with town.db.write() as tx:
+        assert status_list.publish(tx, town.clock) == 2
+        assert status_list.delta(tx, 0).entries == ()
+        (gone,) = status_list.delta(tx, 1).entries
+        assert (gone.action, gone.card_hash) == ("D", status_list.card_hash(SERIALS[0]))
+        with pytest.raises(Rejected, match="E-LIST-VERSION"):
+            status_list.delta(tx, 3)
+
+
+def test_a_sleeper_leaves_the_list_when_its_lease_is_over_a_lost_card_does_not() -> None:
+    story = Story()
+    town = story.town
+    story.on(june(12), story.end)
+    story.on(june(18))
+    town.go_to(june(18) + timedelta(days=91))
+    with town.db.write() as tx:
+        status_list.publish(tx, town.clock)
+        assert status_list.delta(tx, 0).entries == ()
+        clerk = Actor.of("c", Role.POLICE_CLERK)
+        permits.report_loss(tx, town.clock, story.permit_no, clerk, evidence="telephone")
+        status_list.publish(tx, town.clock)
+        (entry,) = status_list.delta(tx, 0).entries
+        assert (entry.cause, entry.expires) == (0x05, date(2017, 5, 7))
+
+
+def test_a_cancelled_card_is_marked_unconditionally() -> None:
+    story = Story()
+    town = story.town
+    with town.db.write() as tx:
+        permits.cancel(tx, town.clock, story.permit_no, REVIEWER, "obtained by fraud")
+        status_list.publish(tx, town.clock)
+        assert status_list.delta(tx, 0).entries[0].cause & status_list.CANCELLED_BIT
+
+
+def test_a_ticket_repeats_itself_until_a_newer_status_exists() -> None:
+    story = Story()
+    town = story.town
+    with town.db.write() as tx:
+        first = status.issue_ticket(tx, town.clock, SERIALS[0], "001")
+        again = status.issue_ticket(tx, town.clock, SERIALS[0], "012")
+        assert (again.id, again.record.body) == (first.id, first.record.body)
+        cause = permits.Cause("test", "evidence")
+        permits.add_hold(tx, town.clock, story.permit_no, Hold.RES, cause)
+        newer = status.issue_ticket(tx, town.clock, SERIALS[0], "001")
+        assert newer.record.ssn == first.record.ssn + 1
+        with pytest.raises(Rejected, match="E-SSN"):
+            status.usable(tx, town.clock, first.id)
+        town.clock.advance(timedelta(hours=25))
+        with pytest.raises(Rejected, match="E-TICKET-OLD"):
+            status.usable(tx, town.clock, newer.id)
+        other = bytes(status.signed(first, bytes(8)))
+        with pytest.raises(EvidenceMismatch, match="E-READBACK"):
+            status.confirm(tx, town.clock, newer.id, other, "clerk")
+        status.confirm(tx, town.clock, newer.id, bytes(status.signed(newer, b"\x01" * 8)), "clerk")
+        assert cards.by_serial(tx, SERIALS[0]).chip_ssn == newer.record.ssn
+
+
+def test_a_lease_is_renewed_when_less_than_half_is_left() -> None:
+    story = Story()
+    town = story.town
+    with town.db.write() as tx:
+        assert not permits.renew_lease(tx, town.clock, story.permit_no, "T1")
+        town.clock.advance(timedelta(days=46))
+        ssn = permits.get(tx, story.permit_no).ssn
+        assert permits.renew_lease(tx, town.clock, story.permit_no, "T1")
+        permit = permits.get(tx, story.permit_no)
+        assert permit.ssn == ssn + 1
+        assert permit.lease_until == town.today + timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("occurred", "reported", "late"),
+    [
+        (june(10), "2007-06-13T23:59:59+08:00", 0),
+        (june(10), "2007-06-14T00:00:00+08:00", 1),
+        (june(30), "2007-07-03T12:00:00+08:00", 0),
+        (date(2008, 2, 27), "2008-03-01T12:00:00+08:00", 0),
+    ],
+)
+def test_the_three_day_rule(occurred: date, reported: str, late: int) -> None:
+    assert days_late(occurred, datetime.fromisoformat(reported)) == late
