@@ -1,0 +1,1 @@
+"""Paying with the card: purse procedures, host, ledger, terminal, clearing."""

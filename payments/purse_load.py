@@ -1,0 +1,152 @@
+"""Load procedures of a terminal (purse-card.md 8.1, 13.3): begin, finish, settle a torn one.
+
+The terminal asks the host between `begin_load` and `finish_load`; the host's MAC2 moves the money. Whether
+a load happened is shown by its TAC alone: "not executed" is never more than a claim, because an answer
+of INITIALIZE is not fresh for the host (8.1). Fields follow iso8583-host.md 5, flags RQ, SV and SX.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cardos.client import CardSession, ChipError
+from cardos.purse_requests import CreditForLoad, GetTransactionProof, InitializeForLoad
+from cardos.spec import AID_PURSE, MAX_SERIAL, SW, Transaction
+from core.errors import CityError, DeviceFault, Rejected
+from payments.purse import PurseCard, open_purse
+from payments.purse_records import LoadRecord, LoadRequest, LoadStatus, OutcomeUnknown
+
+LoadJournal = Callable[[LoadRecord], None]
+
+
+def begin_load(
+    card: CardSession, purse: PurseCard, key_id: int, amount: int, terminal: bytes
+) -> LoadRequest:
+    """INITIALIZE FOR LOAD on the purse that `open_purse` selected; the PIN must be verified before.
+
+    Changes nothing on the card. ChipError 6982 PIN, 6985 over the purse's maximum, 9402, 9403.
+    """
+    init = card.send(InitializeForLoad(key_id, amount, terminal))
+    return LoadRequest(
+        issuer=purse.file.issuer,
+        asn=purse.asn,
+        random=init.random,
+        key_index=key_id,
+        key_version=init.key_version,
+        algorithm=init.algorithm,
+        counter=init.counter,
+        balance=init.balance,
+        amount=amount,
+        type=Transaction.LOAD_EP,
+        psam=terminal,
+        mac1=init.mac1,
+    )
+
+
+def finish_load(
+    card: CardSession,
+    request: LoadRequest,
+    date: bytes,
+    time: bytes,
+    mac2: bytes,
+    journal: LoadJournal,
+) -> LoadRecord:
+    """CREDIT FOR LOAD with the host's MAC2; returns the DONE record with the TAC for message 0220.
+
+    A refusal is checked: RECOVERED when the card did load, UNCERTAIN when it cannot tell. Raises ChipError
+    when the counter confirms the refusal (journalled NOT_EXECUTED), OutcomeUnknown when the card left.
+    """
+    record = LoadRecord(LoadStatus.PENDING, request, date, time)
+    journal(record)
+    try:
+        tac = card.send(CreditForLoad(date, time, mac2))
+    except ChipError as refusal:
+        # A status word may have been changed on its way (purse-card.md 8.11): proof and counter decide.
+        settled = _ask(card, record, journal)
+        if settled.status is LoadStatus.NOT_EXECUTED:
+            raise refusal
+        return settled
+    except CityError as lost:
+        raise _unknown(request) from lost
+    return _settle(record, LoadStatus.DONE, journal, tac)
+
+
+def recover_load(
+    card: CardSession,
+    record: LoadRecord,
+    journal: LoadJournal,
+    verify: Callable[[CardSession], None] | None = None,
+    aid: bytes = AID_PURSE,
+) -> LoadRecord:
+    """Ask the same card what became of a load (purse-card.md 13.3).
+
+    The proof needs no PIN and settles an executed load. Without a proof the counter tells whether the card
+    claims NOT_EXECUTED; reading it needs the PIN (`verify`), else the result is UNCERTAIN. Raises Rejected
+    PURSE-OTHER-CARD, OutcomeUnknown when the card left again.
+    """
+    if record.status not in (LoadStatus.PENDING, LoadStatus.UNCERTAIN):
+        return record
+    try:
+        if open_purse(card, aid).asn != record.request.asn:
+            raise Rejected("PURSE-OTHER-CARD", "another card", asn=record.request.asn.hex())
+    except DeviceFault as lost:
+        raise _unknown(record.request) from lost
+    return _ask(card, record, journal, verify)
+
+
+def _ask(
+    card: CardSession,
+    record: LoadRecord,
+    journal: LoadJournal,
+    verify: Callable[[CardSession], None] | None = None,
+) -> LoadRecord:
+    """Proof first, then the counter; the purse is selected."""
+    request = record.request
+    try:
+        tac = _proof(card, request)
+        if tac is not None:
+            return _settle(record, LoadStatus.RECOVERED, journal, tac)
+        if verify is not None:
+            verify(card)
+        claimed = _counter_now(card, request) == request.counter
+    except DeviceFault as lost:
+        raise _unknown(request) from lost
+    status = LoadStatus.NOT_EXECUTED if claimed else LoadStatus.UNCERTAIN
+    return _settle(record, status, journal)
+
+
+def _proof(card: CardSession, request: LoadRequest) -> bytes | None:
+    try:
+        return card.send(GetTransactionProof(request.type, request.counter + 1)).tac
+    except ChipError as refusal:
+        if refusal.sw != SW.NO_PROOF:
+            raise
+        return None
+
+
+def _counter_now(card: CardSession, request: LoadRequest) -> int | None:
+    """The onSN that a new INITIALIZE of amount 0 shows; None when the card does not tell without the PIN."""
+    try:
+        return card.send(InitializeForLoad(request.key_index, 0, request.psam)).counter
+    except ChipError as refusal:
+        if refusal.sw == SW.COUNTER_EXHAUSTED:
+            return MAX_SERIAL
+        if refusal.sw == SW.RIGHT_NOT_MET:
+            return None
+        raise
+
+
+def _settle(
+    record: LoadRecord, status: LoadStatus, journal: LoadJournal, tac: bytes = b""
+) -> LoadRecord:
+    settled = replace(record, status=status, tac=tac)
+    journal(settled)
+    return settled
+
+
+def _unknown(request: LoadRequest) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "PURSE-PENDING",
+        f"no answer to the load with counter {request.counter}",
+        asn=request.asn.hex(),
+        amount=request.amount,
+    )

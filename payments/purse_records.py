@@ -1,0 +1,165 @@
+"""What purchases and loads leave behind at a terminal, and their form in field 58 (iso8583-host.md 5).
+
+Amounts and balances are fen, counters numbers, dates and times BCD bytes, `psam` the 6-byte terminal
+number inside the PSAM (or the terminal's own for a load).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import Unavailable
+
+TAC_LENGTH = 4
+UNKNOWN_TAC = bytes(TAC_LENGTH)
+UNKNOWN_BALANCE = bytes.fromhex("FFFFFFFF")
+
+
+class OutcomeUnknown(Unavailable):
+    """The card left before its answer: only the same card can tell what it did (code PURSE-PENDING)."""
+
+
+class PurchaseStatus(StrEnum):
+    """What is known of a purchase. OPENED: nothing irreversible was sent yet."""
+
+    OPENED = "opened"
+    PENDING = "pending"
+    DONE = "done"
+    RECOVERED = "recovered"
+    VOID = "void"
+    UNCERTAIN = "uncertain"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True)
+class PurchaseRecord:
+    """Everything a purchase leaves behind (purse-card.md 13.4, iso8583-host.md 5, flag TA).
+
+    `psam` is the 6-byte terminal number inside the PSAM, `counter` the offSN that INITIALIZE gave, `type`
+    06 or 09. `mac2_checked`: the PSAM itself confirmed MAC2; else the TAC is the only evidence.
+    `log_seen`: for UNCERTAIN, whether the card's own log holds this purchase.
+    """
+
+    status: PurchaseStatus
+    issuer: bytes
+    asn: bytes
+    random: bytes
+    key_index: int
+    key_version: int
+    algorithm: int
+    counter: int
+    amount: int
+    type: int
+    psam: bytes
+    psam_serial: bytes
+    date: bytes
+    time: bytes
+    balance_before: int
+    terminal_counter: int = 0
+    mac1: bytes = b""
+    mac2: bytes = b""
+    tac: bytes = b""
+    mac2_checked: bool = False
+    log_seen: bool | None = None
+
+    def evidence(self) -> bytes:
+        """Field 58 behind the flag ``TA``, 57 bytes. ValueError while there is no TAC."""
+        if len(self.tac) != TAC_LENGTH:
+            raise ValueError("a purchase without TAC is no evidence")
+        return b"".join(
+            (
+                self.issuer,
+                self.asn,
+                self.random,
+                bytes((self.key_index, self.key_version)),
+                self.counter.to_bytes(2, "big"),
+                self.amount.to_bytes(4, "big"),
+                bytes((self.type,)),
+                self.psam,
+                self.terminal_counter.to_bytes(4, "big"),
+                self.date,
+                self.time,
+                self.tac,
+                self.balance_before.to_bytes(4, "big"),
+                bytes((self.algorithm,)),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What INITIALIZE FOR LOAD gave, as the host wants it. `psam` is the 6-byte terminal number."""
+
+    issuer: bytes
+    asn: bytes
+    random: bytes
+    key_index: int
+    key_version: int
+    algorithm: int
+    counter: int
+    balance: int
+    amount: int
+    type: int
+    psam: bytes
+    mac1: bytes
+
+    def evidence(self) -> bytes:
+        """Field 58 behind the flag ``RQ``, 46 bytes."""
+        return b"".join(
+            (
+                self.issuer,
+                self.asn,
+                self.random,
+                bytes((self.key_index, self.key_version)),
+                self.counter.to_bytes(2, "big"),
+                self.balance.to_bytes(4, "big"),
+                self.amount.to_bytes(4, "big"),
+                bytes((self.type,)),
+                self.psam,
+                self.mac1,
+                bytes((self.algorithm,)),
+            )
+        )
+
+
+class LoadStatus(StrEnum):
+    """What is known of a load. NOT_EXECUTED is the card's claim, UNCERTAIN not even that."""
+
+    PENDING = "pending"
+    DONE = "done"
+    RECOVERED = "recovered"
+    NOT_EXECUTED = "not_executed"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class LoadRecord:
+    """A load from the moment MAC2 goes to the card. `date`, `time` are the host's, BCD."""
+
+    status: LoadStatus
+    request: LoadRequest
+    date: bytes
+    time: bytes
+    tac: bytes = b""
+
+    def evidence(self) -> bytes:
+        """Field 58 behind ``SV`` (or ``SX`` while there is no TAC), 53 bytes."""
+        known = len(self.tac) == TAC_LENGTH
+        balance = self.request.balance + self.request.amount
+        asked = self.request
+        return b"".join(
+            (
+                asked.issuer,
+                asked.asn,
+                asked.random,
+                bytes((asked.key_index, asked.key_version)),
+                asked.counter.to_bytes(2, "big"),
+                asked.amount.to_bytes(4, "big"),
+                bytes((asked.type,)),
+                asked.psam,
+                self.date,
+                self.time,
+                self.tac if known else UNKNOWN_TAC,
+                balance.to_bytes(4, "big") if known else UNKNOWN_BALANCE,
+                bytes((asked.algorithm,)),
+            )
+        )
