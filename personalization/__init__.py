@@ -1,0 +1,1 @@
+"""Card production: orders, batches, stock, stations, card art, quality and dispatch."""
