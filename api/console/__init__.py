@@ -1,0 +1,1 @@
+"""Server-drawn pages for the people at the machines and for auditors."""
