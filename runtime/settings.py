@@ -1,4 +1,4 @@
-"""One frozen tree of settings: flag > ``CITYCARD_*`` > ``citycard.toml`` > default; nothing else reads the environment."""
+"""One frozen tree of settings: flag > ``CITYCARD_*`` > ``citycard.toml`` > default. Nobody else reads those."""
 
 from pathlib import Path
 
