@@ -1,0 +1,47 @@
+"""What only PostgreSQL does: claims that skip locked rows, and readers that wait for late commits."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core import events, leases
+from core.clock import FixedClock
+from core.db import Database
+
+pytestmark = pytest.mark.postgres
+CLOCK = FixedClock(datetime(2007, 6, 10, 1, 0, tzinfo=UTC))
+TERM = timedelta(seconds=30)
+
+
+def test_two_workers_claim_different_items_at_the_same_moment(postgres: Database) -> None:
+    with postgres.write() as tx:
+        leases.offer(tx, CLOCK, "cards", "order-1")
+        leases.offer(tx, CLOCK, "cards", "order-2")
+    with postgres.write() as first, postgres.write() as second:
+        one = leases.claim(first, CLOCK, "cards", "station-1", TERM)
+        two = leases.claim(second, CLOCK, "cards", "station-2", TERM)
+        three = leases.claim(second, CLOCK, "cards", "station-3", TERM)
+    assert one is not None
+    assert two is not None
+    assert (one.item, two.item, three) == ("order-1", "order-2", None)
+
+
+def test_a_reader_never_skips_an_event_that_commits_late(postgres: Database) -> None:
+    with postgres.write() as slow:
+        events.append(slow, CLOCK, "card.bound", "early", permit_no="1", chip_serial="2", acc_no="3")
+        slow.flush()
+        with postgres.write() as quick:
+            events.append(
+                quick, CLOCK, "card.bound", "late", permit_no="1", chip_serial="2", acc_no="3"
+            )
+        with postgres.read() as tx:
+            assert events.after(tx, 0) == []
+    with postgres.read() as tx:
+        assert [event.subject for event in events.after(tx, 0)] == ["early", "late"]
+
+
+def test_instants_keep_their_moment(postgres: Database) -> None:
+    with postgres.write() as tx:
+        leases.offer(tx, CLOCK, "cards", "order-1")
+    with postgres.read() as tx:
+        assert tx.query(leases.LeaseRow).one().offered_at == CLOCK.now()
