@@ -1,6 +1,7 @@
 """The counter with a real chip: hand-over, torn writes, sleep and wake, address, block (residence.md 6.6)."""
 
 from datetime import date, timedelta
+from typing import ClassVar
 
 import pytest
 
@@ -40,7 +41,7 @@ SERVICES = (ServiceEntry(1, 1, True, False), ServiceEntry(2, 1, True, True))
 class BenchDesk:
     """The HSM's part with the bench's card keys: the same results, computed here."""
 
-    KEYS = {
+    KEYS: ClassVar[dict[Scope, bytes]] = {
         Scope.PURSE: chip_bench.key("line"),
         Scope.RESIDENCE: chip_bench.key("line"),
         Scope.CARD: chip_bench.key("mf line"),
@@ -193,7 +194,7 @@ def test_only_the_holders_pin_opens_a_load() -> None:
     def load(card: CardSession, pin: str) -> None:
         card.send(SelectName(spec.AID_PURSE))
         card.send(VerifyPin(bytes.fromhex(pin)))
-        card.send(InitializeForLoad(10_000, bytes(6)))
+        card.send(InitializeForLoad(1, 10_000, bytes(6)))
 
     with pytest.raises(ChipError) as refusal:
         desk.look(lambda card: load(card, PIN))
