@@ -22,11 +22,13 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")  # nothin
 
 def programs() -> Path | None:
     """The folder with ``initdb`` and ``postgres``, None when no server is installed."""
-    found = shutil.which("postgres")
-    if found is not None:
-        return Path(found).parent
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    return versions[-1].parent if versions else None
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    )  # Debian keeps them off the PATH
+    if versions:
+        return versions[-1].parent
+    found = shutil.which("initdb")
+    return Path(found).parent if found is not None else None
 
 
 class PrivatePostgres:
@@ -35,7 +37,9 @@ class PrivatePostgres:
     def __init__(self, durable: bool = False, settings: tuple[str, ...] = ()) -> None:
         found = programs()
         if found is None:
-            raise FileNotFoundError("no PostgreSQL server is installed (apt-get install postgresql)")
+            raise FileNotFoundError(
+                "no PostgreSQL server is installed (apt-get install postgresql)"
+            )
         self._programs = found
         self._settings = (*settings, *(() if durable else FAST))
         self._folder = Path(tempfile.mkdtemp(prefix="citycard-pg-"))
@@ -56,6 +60,14 @@ class PrivatePostgres:
         return f"postgresql+psycopg://{USER}@/{database}?host={self._folder}"
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
         data = self._folder / "data"
         self._run("initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
         options = [f"unix_socket_directories={self._folder}", "listen_addresses=", *self._settings]
@@ -67,9 +79,15 @@ class PrivatePostgres:
                 command, stdout=log, stderr=log, cwd=self._folder, **self._as
             )
         self._run(
-            "pg_isready", "-h", str(self._folder), "-U", USER, "-t", str(int(START_SECONDS)), tries=60
+            "pg_isready",
+            "-h",
+            str(self._folder),
+            "-U",
+            USER,
+            "-t",
+            str(int(START_SECONDS)),
+            tries=60,
         )
-        return self
 
     def __exit__(
         self,
@@ -77,6 +95,10 @@ class PrivatePostgres:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # fast shutdown
             try:

@@ -28,7 +28,9 @@ def test_two_workers_claim_different_items_at_the_same_moment(postgres: Database
 
 def test_a_reader_never_skips_an_event_that_commits_late(postgres: Database) -> None:
     with postgres.write() as slow:
-        events.append(slow, CLOCK, "card.bound", "early", permit_no="1", chip_serial="2", acc_no="3")
+        events.append(
+            slow, CLOCK, "card.bound", "early", permit_no="1", chip_serial="2", acc_no="3"
+        )
         slow.flush()
         with postgres.write() as quick:
             events.append(
