@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 RUNTIME="pcscd vsmartcard-vpcd fonts-noto-cjk"
 BUILD="swig gcc libc6-dev libpcsclite-dev pkg-config python3-dev python3-venv"
-CI_ONLY="pcsc-tools opensc chromium postgresql"
+CI_ONLY="pcsc-tools opensc chromium postgresql vsmartcard-vpicc softhsm2"
 
 say() { printf 'setup: %s\n' "$*"; }
 
