@@ -75,8 +75,8 @@ class PlannedKey:
         }  # fmt: skip
 
 
-def city_keys(lot: str) -> tuple[PlannedKey, ...]:
-    """Every key generated for the city; `lot` is the delivered lot of blank chips."""
+def city_keys() -> tuple[PlannedKey, ...]:
+    """Every key generated for the city."""
 
     def master(
         scope: str, name: str, usage: str, export: str = "N", version: str = "01"
@@ -100,7 +100,6 @@ def city_keys(lot: str) -> tuple[PlannedKey, ...]:
         master("residence", "irk", "21", "S"),
         master("residence", "drak", "22", "S"),
         master("psam", "dcck", "19"),
-        master(f"lot-{lot}", "", "19"),  # transport keys of the blank chips
         PlannedKey("status", "", "A3", "23", "C"),
         PlannedKey("bank", "zpk", "T2", "P0", "B"),
         PlannedKey("registers", "data", "A3", "D0", "B"),
@@ -109,16 +108,24 @@ def city_keys(lot: str) -> tuple[PlannedKey, ...]:
     )
 
 
+def loaded_keys(lot: str) -> tuple[PlannedKey, ...]:
+    """Keys that others have too, loaded from components: the PIN pads' transport key and the chip maker's
+    lot master, from which the transport keys of the blank chips of `lot` derive (purse-card.md 12.6)."""
+    return (
+        PlannedKey("pinpad", "transport", "T2", "K0", "B"),
+        PlannedKey(f"lot-{lot}", "", "T2", "19", "X"),
+    )
+
+
 def city_scripts(lot: str, expires: str) -> tuple[Script, ...]:
     """The four ceremonies, in order. `expires` is the last day (YYYY-MM-DD) of the issuance batch."""
     lmk = {"alg": "A3", "export": "N", "mode": "N", "usage": "K1", "version": "01"}
-    keys = city_keys(lot)
-    pad = PlannedKey("pinpad", "transport", "T2", "K0", "B")
+    keys, loaded = city_keys(), loaded_keys(lot)
     batch = {
         "batch": f"lot-{lot}",
         "cards": BATCH_CARDS,
         "expires": expires,
-        "masters": [key.kid for key in keys if key.mode == "X"],
+        "masters": [key.kid for key in (*keys, *loaded) if key.mode == "X"],
         "methods": ["12", "14", "52"],
     }
     return (
@@ -134,7 +141,14 @@ def city_scripts(lot: str, expires: str) -> tuple[Script, ...]:
         Script(
             3,
             "key-load",
-            (*component_steps(pad.kid, COMPONENTS, pad.attributes()), _activate(pad.kid)),
+            tuple(
+                step
+                for key in loaded
+                for step in (
+                    *component_steps(key.kid, COMPONENTS, key.attributes()),
+                    _activate(key.kid),
+                )
+            ),
         ),
         Script(4, "batch-open", (Step("batch-open", batch),)),
     )

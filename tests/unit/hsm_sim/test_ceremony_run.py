@@ -60,7 +60,7 @@ def test_the_whole_city_is_made_and_verified(tmp_path):
     made.hsm.close()
     assert (verdict.verdict, verdict.findings, verdict.warnings) == ("pass", [], [])
     assert verdict.summary["ceremonies"] == 4
-    assert verdict.summary["keys"] == len(city_keys("07001")) + 2
+    assert verdict.summary["keys"] == len(city_keys()) + 3
     assert made.hsm.actions.keys["purse-dlk-01"]["state"] == "ACTIVE"
 
 
@@ -275,7 +275,7 @@ def test_script_file_and_paper_copy_come_from_the_same_plan():
     script = city_scripts("07001", "2026-06-01")[1]
     assert Script.parse(script.text) == script
     paper = script.paper()
-    assert paper.count("| generate |") == len(city_keys("07001"))
+    assert paper.count("| generate |") == len(city_keys())
     assert script.digest[:4] in paper
 
 
