@@ -1,0 +1,52 @@
+"""The composition root: settings in, one frozen set of services out. The only place that knows concrete things."""
+
+import importlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from core.clock import Clock, SystemClock
+from core.db import Database
+from core.faults import PACKAGES
+from runtime.settings import Settings
+
+OTHER_TABLES = ("core.events", "core.leases", "registry.sequences")  # one table beside its functions
+
+
+@dataclass(frozen=True)
+class Services:
+    """What screens and commands work with."""
+
+    settings: Settings
+    db: Database
+    clock: Clock
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.db.close()
+
+
+def declare_tables() -> None:
+    """Import every ``tables.py`` below our packages, so that the schema is whole."""
+    for module in OTHER_TABLES:
+        importlib.import_module(module)
+    for package in PACKAGES:
+        _import_tables(package, Path(str(resources.files(package))))
+
+
+def _import_tables(package: str, folder: Path) -> None:
+    for entry in sorted(folder.iterdir()):
+        if entry.name == "tables.py":
+            importlib.import_module(f"{package}.tables")
+        elif entry.is_dir() and (entry / "__init__.py").exists():
+            _import_tables(f"{package}.{entry.name}", entry)
+
+
+def build(settings: Settings, clock: Clock | None = None) -> Services:
+    """Open the installation in ``settings.data``; what is missing there is made."""
+    if settings.database.startswith("sqlite:///"):
+        settings.data.mkdir(parents=True, exist_ok=True)
+    declare_tables()
+    db = Database(settings.database)
+    db.create_tables()
+    return Services(settings, db, clock or SystemClock())
