@@ -1,171 +1,28 @@
 """The counter with a real chip: hand-over, torn writes, sleep and wake, address, block (residence.md 6.6)."""
 
 from datetime import date, timedelta
-from typing import ClassVar
 
 import pytest
 
 from cardos import spec
 from cardos.client import CardSession, ChipError
 from cardos.purse_requests import InitializeForLoad
-from cardos.requests import ReadBinary, ReadRecord, SelectName, VerifyPin
+from cardos.requests import ReadRecord, SelectName, VerifyPin
 from cardos.residence_records import (
     AddressRecord,
     Basis,
     ServiceEntry,
-    StatusLogRecord,
-    StatusRecord,
-    parse_services,
 )  # fmt: skip
-from cardos.slot import Slot
-from core import crypto, events
-from core.errors import DeviceFault, EvidenceMismatch, NotAllowed, Rejected
+from core import events
+from core.errors import DeviceFault, NotAllowed, Rejected
 from registry.dormancy import chip, engine, status
-from registry.dormancy.desk import Scope
 from registry.employment import service as employment
-from registry.points.counter import Counter, PinEntry
-from registry.points.places import by_code
 from registry.rental import service as rental
 from registry.residence import applications, cards, permits
 from registry.residence.domain import ChipStatus, State
-from registry.residence.gate import purse_gate
 from tests import chip_bench
-from tests.registry_bench import CLERK, REVIEWER, SERIALS, STATION, acceptance_of, city
-
-SERIAL = SERIALS[0]
-CHIP = b"CHIP0001".hex().upper()
-PIN = "123456"
-SERVICES = (ServiceEntry(1, 1, True, False), ServiceEntry(2, 1, True, True))
-
-
-class BenchDesk:
-    """The HSM's part with the bench's card keys: the same results, computed here."""
-
-    KEYS: ClassVar[dict[Scope, bytes]] = {
-        Scope.PURSE: chip_bench.key("line"),
-        Scope.RESIDENCE: chip_bench.key("line"),
-        Scope.CARD: chip_bench.key("mf line"),
-    }
-
-    def status_mac(self, record: bytes, card_serial: str) -> bytes:
-        key = chip_bench.key("status")
-        return crypto.des_cbc(key, crypto.pad80(record + bytes.fromhex(card_serial)))[-8:]
-
-    def authenticate_reader(self, card_serial: str, challenge: bytes) -> bytes:
-        return crypto.des_encrypt(chip_bench.key("reader"), challenge)
-
-    def protect(
-        self, scope: Scope, card_serial: str, challenge: bytes, header: bytes, data: bytes
-    ) -> bytes:
-        message = header + bytes((len(data) + 4,)) + data
-        return data + crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(challenge), message)
-
-    def check_answer(
-        self, scope: Scope, card_serial: str, challenge: bytes, data: bytes, mac: bytes
-    ) -> None:
-        if crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(challenge), data) != mac:
-            raise EvidenceMismatch("HSM-01", "the answer is not the card's")
-
-    def unblock_pin(
-        self, card_serial: str, challenge: bytes, pin_key: str, pin_block: bytes
-    ) -> bytes:
-        account = bytes.fromhex("0000" + card_serial[-12:])
-        field = crypto.xor(pin_block, account).hex()
-        pin = bytes.fromhex(field[2 : 2 + int(field[1])])
-        key = chip_bench.key("unblock")
-        cipher = crypto.sm_encrypt(key, pin)
-        message = bytes.fromhex("84240000") + bytes((len(cipher) + 4,)) + cipher
-        return cipher + crypto.sm_mac(key, crypto.sm_iv(challenge), message)
-
-
-def pin_entry(pin: str = PIN) -> PinEntry:
-    """What a PIN pad gives: format 0 over the last 12 digits of the card serial."""
-    field = bytes.fromhex(f"0{len(pin)}{pin}".ljust(16, "f"))
-    return PinEntry("tpk", crypto.xor(field, bytes.fromhex("0000" + SERIAL[-12:])))
-
-
-class Tearing:
-    """A card that is pulled after so many commands; whole again afterwards."""
-
-    def __init__(self, card, after: int) -> None:
-        self.card, self.left = card, after
-        self.atr = card.atr
-
-    def transmit(self, apdu: bytes) -> bytes:
-        self.left -= 1
-        answer = self.card.transmit(apdu)
-        if self.left < 0:
-            raise DeviceFault("CARD-GONE", "the card was pulled")
-        return answer
-
-    def reset(self) -> bytes:
-        return self.card.reset()
-
-    def close(self) -> None:
-        pass
-
-
-class Desk23:
-    """A city with one permit whose card waits at point 001, and a counter there."""
-
-    def __init__(self) -> None:
-        self.town = city()
-        self.slot = Slot("desk")
-        self.chip = chip_bench.permit().card
-        self.desk = BenchDesk()
-        self.counter = Counter(
-            self.town.db, self.town.clock, self.desk, self.slot, by_code("001"), SERVICES
-        )
-        with self.town.db.write() as tx:
-            self.permit_no, self.job = self.town.hold_permit(tx, 0, date(2007, 4, 2))
-            self.town.make_card(tx, self.permit_no, SERIAL, CHIP)
-            data = cards.card_data(tx, acceptance_of(tx, self.permit_no))
-        self.slot.insert(self.chip)
-        with_pending = status.pending_record(data, "001")
-        self.look(
-            lambda card: chip.write_status(
-                card, self.desk, SERIAL, chip.ChipContent(with_pending, Basis(0))
-            )
-        )
-
-    def look(self, act):
-        """Do something with the card as any reader could."""
-        channel = self.slot.connect()
-        try:
-            card = CardSession(channel)
-            return act(card)
-        finally:
-            channel.close()
-
-    def residence(self, act):
-        def there(card: CardSession):
-            card.send(SelectName(spec.AID_RESIDENCE))
-            chip.open_reader_files(card, self.desk, SERIAL)
-            return act(card)
-
-        return self.look(there)
-
-    def record(self) -> StatusRecord:
-        return self.residence(
-            lambda card: StatusRecord.parse(card.send(ReadBinary(32, sfi=spec.FID_STATUS)))
-        )
-
-    def services(self) -> tuple[ServiceEntry, ...]:
-        read = ReadBinary(128, sfi=spec.FID_SERVICES)
-        return self.residence(lambda card: parse_services(card.send(read)))
-
-    def basis(self) -> Basis:
-        return self.residence(
-            lambda card: Basis.parse(card.send(ReadBinary(8, sfi=spec.FID_BASIS)))
-        )
-
-    def log(self, number: int) -> StatusLogRecord:
-        read = ReadRecord(number, sfi=spec.FID_STATUS_LOG & 0x1F)
-        return self.residence(lambda card: StatusLogRecord.parse(card.send(read)))
-
-    def gate(self) -> str:
-        with self.town.db.read() as tx:
-            return purse_gate(tx, SERIAL).response_code
+from tests.registry_bench import CLERK, REVIEWER, STATION, acceptance_of
+from tests.registry_desk import PIN, SERIAL, SERVICES, Desk23, Tearing, pin_entry
 
 
 def test_hand_over_activates_the_chip_and_closes_the_file() -> None:
