@@ -15,24 +15,17 @@ from core.errors import Rejected
 from hsm_sim import canonical
 from hsm_sim.ceremony.console import SCRIPTS
 from hsm_sim.log import LOG, AuditLog
+from hsm_sim.notice import TITLE, banner
 from hsm_sim.usage import OPS, UsageMeter
 
 ENTRY = ("alg", "cid", "export", "fp", "kcv", "kid", "mode", "state", "usage", "version")
 MIN_NONCE, MAX_NONCE = 20, 64
-README = """\
+README = f"""\
 # Audit bundle of key ceremonies
 
-This HSM is a simulator.
+{TITLE}
 
-1. This is software. It is not FIPS 140, PCI HSM or GM/T certified and gives no protection against
-   whoever controls the machine, its memory or its backups.
-2. Do not load production keys. Instances are marked `test` at genesis unless the operator types a
-   sentence saying otherwise, and that sentence is logged.
-3. Python cannot reliably erase secrets from memory.
-4. Time comes from the operating system.
-5. Side channels: no claim. TDES and single DES are here because the cards need them.
-6. Component entry at a keyboard of a general computer is a rehearsal, not a key ceremony under PCI rules.
-7. The audit log proves consistency and agreement of people, not honesty of code.
+{banner().removeprefix(TITLE).lstrip()}
 
 Check it: `python verifier.py verify BUNDLE --trust trust.json`. The trust file is your own: never take it
 from here. This folder may travel. The LMK file and anybody's signing key never do.

@@ -1,7 +1,30 @@
-"""The verdict as a text in English and Chinese, the same bytes for every auditor (console.md 4)."""
+"""The verdict in English and Chinese, as a text and as a PDF: the same bytes for every auditor (console.md 4).
 
+The PDF is set by typst from ``report.typ`` with Noto Sans CJK of the operating system (Debian:
+fonts-noto-cjk); no date and no machine goes into it.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import typst
+
+from core.errors import NotFound
 from hsm_sim.ceremony.verifier import CHECKS, Verdict
 from hsm_sim.ceremony.words import groups, words
+from hsm_sim.notice import NOTICES
+
+FONT = "NotoSansCJK-Regular.ttc"
+FONT_FOLDERS = (
+    "/usr/share/fonts/opentype/noto",
+    "/usr/share/fonts/noto-cjk",
+    "/usr/share/fonts/google-noto-cjk",
+    "/usr/share/fonts/noto",
+    "/Library/Fonts",
+)
+MAX_FACTS = 2_000  # characters of one expected or found value on paper
 
 RULES_ZH = {
     "LOG-PARSE": "每行都是无重复成员的 JSON 对象,并以换行结束。",
@@ -59,40 +82,96 @@ NOT_PROVED_ZH = (
 )
 
 
-def bilingual(verdict: Verdict) -> str:
-    """Verdict first, then each rule with what was examined, findings, warnings, limits."""
+def content(verdict: Verdict) -> dict[str, Any]:
+    """Everything the report says, as the text and the paper both print it."""
     summary = verdict.summary
     failed = {entry["code"] for entry in verdict.findings}
-    said = "VALID 有效" if verdict.verdict == "pass" else "INVALID 无效"
+    passed = verdict.verdict == "pass"
+    root = bytes.fromhex(summary["root"])
+    return {
+        "hsm": summary["hsm"],
+        "passed": passed,
+        "said_en": "VALID" if passed else "INVALID",
+        "said_zh": "有效" if passed else "无效",
+        "held": len(CHECKS) - len(failed),
+        "total": len(CHECKS),
+        "notices": [
+            {"en": english.replace("\n", " ").replace("`", ""), "zh": chinese}
+            for english, chinese in NOTICES
+        ],
+        "checks": [
+            {
+                "code": counted["code"],
+                "held": counted["code"] not in failed,
+                "examined": str(counted["examined"]),
+                "en": check.__doc__,
+                "zh": RULES_ZH[counted["code"]],
+            }
+            for check, counted in zip(CHECKS, verdict.checks, strict=True)
+        ],
+        "findings": [_told("FINDING 不符", entry) for entry in verdict.findings],
+        "warnings": [_told("WARNING 提示", entry) for entry in verdict.warnings],
+        "lines": str(summary["lines"]),
+        "ceremonies": str(summary["ceremonies"]),
+        "keys": str(summary["keys"]),
+        "uses": str(summary["uses"]),
+        "root": groups(root),
+        "words": words(root),
+        "not_proved": [
+            {"en": english, "zh": chinese}
+            for english, chinese in zip(summary["not_proved"], NOT_PROVED_ZH, strict=True)
+        ],
+        "verifier": summary["verifier"],
+        "verifier_sha256": summary["verifier_sha256"],
+    }
+
+
+def _told(title: str, entry: dict[str, str]) -> dict[str, str]:
+    """A finding for paper: long values are cut, which the JSON form never does."""
+    short = {name: f"{text[:MAX_FACTS]}…" for name, text in entry.items() if len(text) > MAX_FACTS}
+    return {"title": title, **entry, **short}
+
+
+def bilingual(verdict: Verdict) -> str:
+    """Verdict first, then each rule with what was examined, findings, warnings, limits."""
+    said = content(verdict)
     lines = [
-        f"KEY CEREMONIES 密钥仪式 {summary['hsm']}: {said}",
-        f"{len(CHECKS) - len(failed)} of {len(CHECKS)} checks hold 项检查通过",
+        f"KEY CEREMONIES 密钥仪式 {said['hsm']}: {said['said_en']} {said['said_zh']}",
+        f"{said['held']} of {said['total']} checks hold 项检查通过",
         "",
     ]
-    for check, counted in zip(CHECKS, verdict.checks, strict=True):
-        code = counted["code"]
-        mark = "FAILED 不符" if code in failed else "ok 相符"
-        lines += [
-            f"{code}  {mark}  [{counted['examined']}]",
-            f"  {check.__doc__}",
-            f"  {RULES_ZH[code]}",
-        ]
-    for title, entries in (("FINDING 不符", verdict.findings), ("WARNING 提示", verdict.warnings)):
-        for entry in entries:
-            lines.append(f"{title} {entry['code']} @ {entry['where']}")
-            lines.append(f"  expected 应为: {entry['expected']}")
-            lines.append(f"  found 实为: {entry['found']}")
-    root = bytes.fromhex(summary["root"])
+    for row in said["checks"]:
+        mark = "ok 相符" if row["held"] else "FAILED 不符"
+        lines += [f"{row['code']}  {mark}  [{row['examined']}]", f"  {row['en']}", f"  {row['zh']}"]
+    for row in said["findings"] + said["warnings"]:
+        lines.append(f"{row['title']} {row['code']} @ {row['where']}")
+        lines.append(f"  expected 应为: {row['expected']}")
+        lines.append(f"  found 实为: {row['found']}")
     lines += [
         "",
-        f"lines 行 {summary['lines']}, ceremonies 仪式 {summary['ceremonies']}, "
-        f"keys 密钥 {summary['keys']}, uses 使用 {summary['uses']}",
-        f"root 根: {groups(root)}",
-        f"read aloud 宣读: {words(root)}",
+        f"lines 行 {said['lines']}, ceremonies 仪式 {said['ceremonies']}, "
+        f"keys 密钥 {said['keys']}, uses 使用 {said['uses']}",
+        f"root 根: {said['root']}",
+        f"read aloud 宣读: {said['words']}",
         "",
         "Not proved 未能证明:",
     ]
-    for english, chinese in zip(summary["not_proved"], NOT_PROVED_ZH, strict=True):
-        lines += [f"- {english}", f"  {chinese}"]
-    lines.append(f"verifier 校验程序 {summary['verifier']}, SHA-256 {summary['verifier_sha256']}")
+    for row in said["not_proved"]:
+        lines += [f"- {row['en']}", f"  {row['zh']}"]
+    lines.append(f"verifier 校验程序 {said['verifier']}, SHA-256 {said['verifier_sha256']}")
     return "\n".join(lines) + "\n"
+
+
+def pdf(verdict: Verdict) -> bytes:
+    """The report as a PDF, the same bytes for the same verdict; raises NotFound (CER-FONT)."""
+    folder = next((name for name in FONT_FOLDERS if (Path(name) / FONT).is_file()), None)
+    if folder is None:
+        raise NotFound("CER-FONT", f"looked in {', '.join(FONT_FOLDERS)}", file=FONT)
+    with resources.as_file(resources.files("hsm_sim.ceremony").joinpath("report.typ")) as template:
+        return typst.compile(
+            template,
+            format="pdf",
+            font_paths=[Path(folder)],
+            ignore_system_fonts=True,
+            sys_inputs={"verdict": json.dumps(content(verdict), ensure_ascii=False)},
+        )

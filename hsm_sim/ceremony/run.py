@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from core.errors import Rejected
 from hsm_sim.ceremony.console import Console, NoQuorum
+from hsm_sim.ceremony.envelope import KEY_BYTES
 from hsm_sim.ceremony.room import Room
 from hsm_sim.ceremony.script import KEY_MAKING, Script, Step
 from hsm_sim.ceremony.words import groups, words
-
-KEY_BYTES = {"T2": 16, "T3": 24, "A1": 16, "A2": 24, "A3": 32, "S4": 16}
 
 
 class CeremonyRun:

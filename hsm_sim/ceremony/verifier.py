@@ -822,6 +822,13 @@ def report(result: Verdict) -> str:
     lines += [f"Not proved: {text}" for text in s["not_proved"]]
     return "\n".join([*lines, f"Verifier {s['verifier']}, SHA-256 {s['verifier_sha256']}"])
 
+def remember(path: Path, trust: dict[str, Any], result: Verdict) -> None:
+    """Keep size and root of a log that passed: the next bundle must extend it."""
+    seen = {"size": result.summary["lines"], "root": result.summary["root"]}
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({**trust, "last_seen": seen}, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    os.replace(fresh, path)
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(prog="verifier.py", description="Check the audit bundle of key ceremonies.")
@@ -835,10 +842,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trust = parse(options.trust.read_bytes())
         result = verify(options.bundle, trust)
         if options.remember and result.verdict == "pass":
-            trust["last_seen"] = {"size": result.summary["lines"], "root": result.summary["root"]}
-            fresh = options.trust.with_suffix(".new")
-            fresh.write_text(json.dumps(trust, ensure_ascii=False, indent=1) + "\n", "utf-8")
-            os.replace(fresh, options.trust)
+            remember(options.trust, trust, result)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot verify: {error}\n")
         return 2
