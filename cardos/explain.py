@@ -27,7 +27,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A field of a command's data: `length` None takes the rest."""
 
     length: int | None
@@ -36,17 +36,29 @@ class _Part:
     show: Callable[[bytes], str] = bytes.hex
 
 
-def _fen(raw: bytes) -> str:
+def money(raw: bytes) -> str:
     return f"{format_yuan(int.from_bytes(raw, 'big'))} CNY"
 
 
-def _number(raw: bytes) -> str:
+def number(raw: bytes) -> str:
     return str(int.from_bytes(raw, "big"))
+
+
+TRANSACTION_NAMES: dict[int, tuple[str, str]] = {  # purse-card.md 8.0
+    Transaction.LOAD_ED: ("load ED", "存折圈存"),
+    Transaction.LOAD_EP: ("load EP", "钱包圈存"),
+    Transaction.UNLOAD: ("unload", "圈提"),
+    Transaction.WITHDRAWAL: ("withdrawal", "取现"),
+    Transaction.PURCHASE_ED: ("purchase ED", "存折消费"),
+    Transaction.PURCHASE_EP: ("purchase EP", "钱包消费"),
+    Transaction.LIMIT_CHANGE: ("limit change", "修改透支限额"),
+    Transaction.COMPOSITE: ("composite", "复合消费"),
+}
 
 
 def _transaction(raw: bytes) -> str:
     try:
-        return Transaction(raw[0]).name.lower().replace("_", " ")
+        return TRANSACTION_NAMES[Transaction(raw[0])][0]
     except ValueError:
         return "unknown type"
 
@@ -58,42 +70,42 @@ def _key_type(raw: bytes) -> str:
         return "unknown key type"
 
 
-_KEY_ID = _Part(1, "key id", "密钥标识", _number)
-_AMOUNT = _Part(4, "amount", "金额", _fen)
-_TERMINAL = _Part(6, "terminal", "终端机编号")
-_DATE = _Part(4, "date", "日期")
-_TIME = _Part(3, "time", "时间")
-_MAC = _Part(4, "MAC", "MAC")
-_REST = _Part(None, "data", "数据")
-_INITIALIZE = (_KEY_ID, _AMOUNT, _TERMINAL)
+_KEY_ID = Part(1, "key id", "密钥标识", number)
+AMOUNT = Part(4, "amount", "金额", money)
+_TERMINAL = Part(6, "terminal", "终端机编号")
+_DATE = Part(4, "date", "日期")
+_TIME = Part(3, "time", "时间")
+_MAC = Part(4, "MAC", "MAC")
+REST = Part(None, "data", "数据")
+_INITIALIZE = (_KEY_ID, AMOUNT, _TERMINAL)
 _INITIALIZE_LIMIT = (_KEY_ID, _TERMINAL)
 
 # (class 80 or not, INS): English, Chinese, clause, parts of the data
-_COMMANDS: dict[tuple[bool, int], tuple[str, str, str, tuple[_Part, ...]]] = {
-    (False, Ins.SELECT): ("SELECT", "选择文件", "6", (_Part(None, "FID or name", "文件标识或名称"),)),
+_COMMANDS: dict[tuple[bool, int], tuple[str, str, str, tuple[Part, ...]]] = {
+    (False, Ins.SELECT): ("SELECT", "选择文件", "6", (Part(None, "FID or name", "文件标识或名称"),)),
     (False, Ins.GET_CHALLENGE): ("GET CHALLENGE", "取随机数", "6", ()),
     (False, Ins.EXTERNAL_AUTHENTICATE): (
-        "EXTERNAL AUTHENTICATE", "外部认证", "6", (_Part(None, "cryptogram", "密文"),),
+        "EXTERNAL AUTHENTICATE", "外部认证", "6", (Part(None, "cryptogram", "密文"),),
     ),
-    (False, Ins.INTERNAL_AUTHENTICATE): ("INTERNAL AUTHENTICATE", "内部认证", "6", (_REST,)),
+    (False, Ins.INTERNAL_AUTHENTICATE): ("INTERNAL AUTHENTICATE", "内部认证", "6", (REST,)),
     (False, Ins.READ_BINARY): ("READ BINARY", "读二进制", "6", (_MAC,)),
-    (False, Ins.UPDATE_BINARY): ("UPDATE BINARY", "写二进制", "6", (_REST,)),
-    (False, Ins.UPDATE_BINARY_OLD): ("UPDATE BINARY", "写二进制", "6", (_REST,)),
+    (False, Ins.UPDATE_BINARY): ("UPDATE BINARY", "写二进制", "6", (REST,)),
+    (False, Ins.UPDATE_BINARY_OLD): ("UPDATE BINARY", "写二进制", "6", (REST,)),
     (False, Ins.READ_RECORD): ("READ RECORD", "读记录", "6", (_MAC,)),
-    (False, Ins.UPDATE_RECORD): ("UPDATE RECORD", "修改记录", "6", (_REST,)),
-    (False, Ins.APPEND_RECORD): ("APPEND RECORD", "追加记录", "6", (_REST,)),
+    (False, Ins.UPDATE_RECORD): ("UPDATE RECORD", "修改记录", "6", (REST,)),
+    (False, Ins.APPEND_RECORD): ("APPEND RECORD", "追加记录", "6", (REST,)),
     (False, Ins.GET_RESPONSE): ("GET RESPONSE", "取响应", "1", ()),
     (False, Ins.VERIFY): (
-        "VERIFY", "验证PIN", "7.1", (_Part(None, "PIN", "PIN", lambda _raw: "hidden"),),
+        "VERIFY", "验证PIN", "7.1", (Part(None, "PIN", "PIN", lambda _raw: "hidden"),),
     ),
-    (True, Ins.CREATE_FILE): ("CREATE FILE", "建立文件", "2.4", (_REST,)),
+    (True, Ins.CREATE_FILE): ("CREATE FILE", "建立文件", "2.4", (REST,)),
     (True, Ins.ERASE_DF): ("ERASE DF", "擦除目录", "6", ()),
-    (True, Ins.WRITE_KEY): ("WRITE KEY", "写密钥", "4.2", (_Part(None, "key record", "密钥记录"),)),
+    (True, Ins.WRITE_KEY): ("WRITE KEY", "写密钥", "4.2", (Part(None, "key record", "密钥记录"),)),
     (True, Ins.CHANGE_PIN): (
         "CHANGE or RELOAD PIN", "修改或重装PIN", "7.2",
-        (_Part(None, "PINs", "PIN", lambda _raw: "hidden"),),
+        (Part(None, "PINs", "PIN", lambda _raw: "hidden"),),
     ),
-    (True, Ins.PIN_UNBLOCK): ("PIN UNBLOCK", "PIN解锁", "7.4", (_REST,)),
+    (True, Ins.PIN_UNBLOCK): ("PIN UNBLOCK", "PIN解锁", "7.4", (REST,)),
     (True, Ins.APPLICATION_BLOCK): ("APPLICATION BLOCK", "应用锁定", "7.6", (_MAC,)),
     (True, Ins.APPLICATION_UNBLOCK): ("APPLICATION UNBLOCK", "应用解锁", "7.7", (_MAC,)),
     (True, Ins.CARD_BLOCK): ("CARD BLOCK", "卡片锁定", "7.8", (_MAC,)),
@@ -101,29 +113,29 @@ _COMMANDS: dict[tuple[bool, int], tuple[str, str, str, tuple[_Part, ...]]] = {
     (True, Ins.CREDIT): ("CREDIT FOR LOAD", "圈存", "8.1", (_DATE, _TIME, _MAC)),
     (True, Ins.DEBIT): (
         "DEBIT", "消费", "8.2",
-        (_Part(4, "terminal serial", "终端交易序号", _number), _DATE, _TIME, _MAC),
+        (Part(4, "terminal serial", "终端交易序号", number), _DATE, _TIME, _MAC),
     ),
     (True, Ins.UPDATE_LIMIT): (
         "UPDATE OVERDRAFT LIMIT", "修改透支限额", "8.5",
-        (_Part(3, "new limit", "新限额", _fen), _DATE, _TIME, _MAC),
+        (Part(3, "new limit", "新限额", money), _DATE, _TIME, _MAC),
     ),
     (True, Ins.GET_BALANCE): ("GET BALANCE", "读余额", "8.7", ()),
     (True, Ins.GET_PROOF): (
-        "GET TRANSACTION PROVE", "取交易认证", "8.8", (_Part(2, "serial", "交易序号", _number),),
+        "GET TRANSACTION PROVE", "取交易认证", "8.8", (Part(2, "serial", "交易序号", number),),
     ),
-    (True, Ins.UPDATE_RECORD): ("UPDATE CAPP DATA CACHE", "更新复合应用数据缓存", "8.6", (_REST,)),
+    (True, Ins.UPDATE_RECORD): ("UPDATE CAPP DATA CACHE", "更新复合应用数据缓存", "8.6", (REST,)),
     (True, Ins.INIT_SAM): (
         "INIT SAM FOR PURCHASE", "MAC1计算", "9.3",
         (
-            _Part(4, "card random", "卡随机数"), _Part(2, "offSN", "脱机交易序号", _number), _AMOUNT,
-            _Part(1, "type", "交易类型", _transaction), _DATE, _TIME,
-            _Part(1, "key version", "密钥版本", _number), _Part(1, "algorithm", "算法标识", _number),
-            _Part(None, "diversification factors", "分散因子"),
+            Part(4, "card random", "卡随机数"), Part(2, "offSN", "脱机交易序号", number), AMOUNT,
+            Part(1, "type", "交易类型", _transaction), _DATE, _TIME,
+            Part(1, "key version", "密钥版本", number), Part(1, "algorithm", "算法标识", number),
+            Part(None, "diversification factors", "分散因子"),
         ),
     ),
     (True, Ins.CREDIT_SAM): ("CREDIT SAM FOR PURCHASE", "校验MAC2", "9.4", (_MAC,)),
-    (True, Ins.DERIVE_KEY): ("INIT FOR DESCRYPT", "通用DES计算初始化", "9.5", (_REST,)),
-    (True, Ins.CRYPT): ("DES CRYPT", "通用DES计算", "9.5", (_REST,)),
+    (True, Ins.DERIVE_KEY): ("INIT FOR DESCRYPT", "通用DES计算初始化", "9.5", (REST,)),
+    (True, Ins.CRYPT): ("DES CRYPT", "通用DES计算", "9.5", (REST,)),
 }  # fmt: skip
 _INITIALIZE_KINDS = {
     0x00: ("load", "圈存"), 0x01: ("purchase", "消费"), 0x02: ("cash withdrawal", "取现"),
@@ -172,7 +184,7 @@ def explain_apdu(raw: bytes) -> list[Line]:
     bank = bool(command.cla & 0x80)
     entry = _COMMANDS.get((bank, command.ins))
     if entry is None:
-        entry = ("unknown instruction", "未知命令", "16", (_REST,))
+        entry = ("unknown instruction", "未知命令", "16", (REST,))
     en, zh, section, parts = entry
     if bank and command.ins == Ins.INITIALIZE and command.p1 == 0x04:
         parts = _INITIALIZE_LIMIT
@@ -196,10 +208,15 @@ def explain_apdu(raw: bytes) -> list[Line]:
     return lines
 
 
-def _data_lines(command: Command, parts: tuple[_Part, ...], section: str) -> list[Line]:
+def _data_lines(command: Command, parts: tuple[Part, ...], section: str) -> list[Line]:
     data, tail = command.data, b""
     if command.cla & 0x0F == 4 and len(data) > 4 and parts != (_MAC,):
         data, tail = data[:-4], data[-4:]
+    return lines_of(parts, data, section) + lines_of((_MAC,), tail, "5")
+
+
+def lines_of(parts: tuple[Part, ...], data: bytes, section: str) -> list[Line]:
+    """`data` cut into parts; what is left over is named so."""
     lines, at = [], 0
     for part in parts:
         value = data[at:] if part.length is None else data[at : at + part.length]
@@ -212,9 +229,6 @@ def _data_lines(command: Command, parts: tuple[_Part, ...], section: str) -> lis
     if at < len(data):
         rest = data[at:].hex().upper()
         lines.append(Line(rest, "surplus bytes", "多余字节", rest, rest, _rule(section)))
-    if tail:
-        shown = tail.hex().upper()
-        lines.append(Line(shown, "MAC", "MAC", shown, shown, _rule("5")))
     return lines
 
 
@@ -237,6 +251,9 @@ _TAGS = {
 }  # fmt: skip
 
 
+_TEXT_TAGS = (0x84, 0x50)
+
+
 def explain_tlv(raw: bytes) -> list[Line]:
     """Data objects, parents before children, indented by two blanks a level."""
     lines: list[Line] = []
@@ -256,5 +273,7 @@ def _tag_line(item: Tlv, depth: int) -> Line:
     indent = "  " * depth
     size = len(item.value)
     value = item.value.hex().upper()
+    if item.tag in _TEXT_TAGS and item.value.isascii() and item.value.decode("ascii").isprintable():
+        value += f' "{item.value.decode("ascii")}"'
     shown = (f"{size} bytes", f"{size}字节") if item.constructed else (value, value)
     return Line(f"{item.tag:02X}", indent + en, indent + zh, *shown, "ISO/IEC 7816-4")
