@@ -209,5 +209,5 @@ def test_an_answer_goes_back_the_way_it_came() -> None:
     answer = messages.parse(bytes.fromhex(by_id["load-rsp"]["inputs"]["frame"]))
     assert messages.answers(request, answer)
     assert frames.answer_tpdu(request.tpdu) == answer.tpdu
-    assert frames.answer_header(request.header, frames.SIGN_ON_AGAIN)[2] == 0x33
+    assert frames.answer_header(request.header, frames.SIGN_ON_AGAIN)[2] == 0x03
     assert not messages.answers(answer, request)
