@@ -11,9 +11,13 @@ from core.money import format_yuan
 if TYPE_CHECKING:
     from cardos.survey import CardView, DirectoryView, FileView
 
-app = typer.Typer(help="One card: read what it shows. 单张卡片。", no_args_is_help=True)
-
+app = typer.Typer(no_args_is_help=True)
 SHOWN_BYTES = 48  # of a file on the screen; --json has them all
+
+
+@app.callback()
+def card() -> None:
+    """One card: read what it shows. 单张卡片。"""
 
 
 @app.command("read")

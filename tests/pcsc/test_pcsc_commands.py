@@ -1,0 +1,96 @@
+"""``citycard card read`` against a sample permit behind a real pcscd; and a chip whose process dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cardos.client import CardSession
+from cardos.pcsc import PcscReader
+from cardos.requests import SelectFile
+from cardos.vpcd import VirtualSlot
+from cli import card
+from core.errors import DeviceFault, NotFound
+from runtime.pcscd import PrivatePcscd
+from runtime.readers import find_reader
+from runtime.simulated_card import make_card
+
+RUN = CliRunner()
+SEEN = 5.0
+HERE = Path(__file__).parent
+
+
+def test_card_read_shows_tree_balance_and_log(slot: VirtualSlot, reader_name: str) -> None:
+    chip = make_card("permit", None)
+    before = chip.writes
+    reader = PcscReader(reader_name)
+    assert reader.wait(False, SEEN)
+    slot.insert(chip)
+    assert reader.wait(True, SEEN)
+    reader.close()
+    done = RUN.invoke(card.app, ["read", "--reader", reader_name, "--json"])
+    assert done.exit_code == 0, done.output
+    view = json.loads(done.stdout)
+    assert view["reader"] == reader_name
+    assert view["atr"] == chip.atr.hex().upper()
+    purse = view["directories"][1]
+    assert purse["purses"] == [{"purse": "EP", "balance_fen": 8750, "sw": "9000"}]
+    assert [(r["type"], r["amount_fen"]) for r in purse["log"]] == [("06", 1250), ("02", 10_000)]
+    closed = [f["short_id"] for f in view["directories"][2]["files"] if f["sw"] == "6982"]
+    assert closed == ["01", "02", "06", "07", "18"]  # the holder's data want the reader key
+    assert chip.writes == before
+    text = RUN.invoke(card.app, ["read", "--reader", reader_name]).stdout
+    assert "EP  87.50 CNY" in text
+    assert "1PAY.SYS.DDF01" in text
+
+
+def test_readers_are_found_by_name_or_by_their_card(slot: VirtualSlot, reader_name: str) -> None:
+    waiting = PcscReader(reader_name)
+    assert waiting.wait(False, SEEN)
+    with pytest.raises(NotFound, match="CARD-NO-READER"):
+        find_reader("no such reader")
+    with pytest.raises(DeviceFault, match="CARD-ABSENT"):
+        find_reader()
+    slot.insert(make_card("blank", None))
+    assert waiting.wait(True, SEEN)
+    waiting.close()
+    assert find_reader().name == reader_name
+
+
+def test_a_chip_killed_inside_a_command_leaves_pcscd_and_pyscard_usable(
+    daemon: PrivatePcscd, reader_name: str
+) -> None:
+    """The process of the chip dies by SIGKILL while pcscd waits for its answer."""
+    port = daemon.slots[reader_name]
+    reader = PcscReader(reader_name)
+    assert reader.wait(False, SEEN)
+    victim = subprocess.Popen(
+        [sys.executable, str(HERE / "stuck_chip.py"), str(port)],
+        stdout=subprocess.PIPE,
+        cwd=HERE.parents[1],
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+    )
+    try:
+        assert reader.wait(True, SEEN)
+        channel = reader.connect()
+        assert CardSession(channel).send(SelectFile(0x3F00)).name == b"1PAY.SYS.DDF01"
+        with pytest.raises(DeviceFault, match="CARD-GONE"):
+            channel.transmit(bytes.fromhex("0084000008"))  # the chip kills its own process in here
+    finally:
+        victim.wait(SEEN)
+        assert victim.stdout is not None
+        victim.stdout.close()
+    assert victim.returncode == -signal.SIGKILL
+    slot = VirtualSlot(("127.0.0.1", port))  # a new hand: it leaves the slot empty long enough
+    slot.insert(make_card("permit", None))
+    assert reader.wait(True, SEEN)
+    channel = reader.connect()
+    assert CardSession(channel).send(SelectFile(0x3F00)).name == b"1PAY.SYS.DDF01"
+    channel.close()
+    reader.close()
+    slot.remove()
