@@ -66,12 +66,15 @@ def verdict(
     day: date,
     notices: Mapping[Hold, date],
     policy: Policy = PILOT,
+    not_before: Mapping[Hold, date] | None = None,
 ) -> Verdict:
     """The verdict on `day`.
 
-    `since`: first day the permit needs cover (its issue); `notices`: when the notice of a cause was sent.
-    A cause sleeps from ``max(gap start + grace, notice + P-NOTICE)`` on, never before a notice.
+    `since`: first day the permit needs cover (its issue); `notices`: when the notice of a cause was sent;
+    `not_before`: first day an open objection, a dispute or a hospital stay lets a cause sleep (6.8).
+    A cause sleeps from ``max(gap start + grace, notice + P-NOTICE, not before)`` on, never before a notice.
     """
+    delays = not_before or {}
     known = list(facts)
     gaps: dict[Hold, Gap] = {}
     for cause in relevant(kind):
@@ -82,6 +85,8 @@ def verdict(
         due = gap_start + timedelta(days=grace)
         sent = notices.get(cause)
         start = None if sent is None else max(due, sent + timedelta(days=policy.notice))
+        if start is not None and cause in delays:
+            start = max(start, delays[cause])
         gaps[cause] = Gap(cause, gap_start, due, start)
     return Verdict(day, gaps)
 
@@ -97,14 +102,18 @@ def _gap_start(facts: list[Fact], since: date, day: date) -> date | None:
     return since if last is None else last + timedelta(days=1)
 
 
-def first_covered(facts: Iterable[Fact], cause: Hold, not_before: date) -> date | None:
-    """First day at or after `not_before` on which the cause is covered."""
-    days = [
-        max(fact.start, not_before)
-        for fact in facts
-        if fact.kind in KINDS[cause] and (fact.end is None or fact.end >= not_before)
-    ]
-    return min(days, default=None)
+def ground_again(
+    facts: Iterable[Fact], cause: Hold, gap_start: date, server_from: date
+) -> date | None:
+    """`fact_to` of a spell: first day with cover again, as the facts stand now (6.3).
+
+    When they show cover on `server_from` itself, that is where the covering interval begins, at most
+    `gap_start`; then the sleep was wrong. None while no day at or after `server_from` is covered.
+    """
+    mine = [fact for fact in facts if fact.kind in KINDS[cause]]
+    there = [max(fact.start, gap_start) for fact in mine if fact.covers(server_from)]
+    later = [fact.start for fact in mine if fact.start > server_from]
+    return min(there or later, default=None)
 
 
 def not_counted(server_from: date, server_to: date, fact_to: date | None) -> int:

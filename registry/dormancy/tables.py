@@ -2,7 +2,15 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, Integer, LargeBinary, String
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Instant, Table
@@ -20,6 +28,50 @@ class NoticeRow(Table):
     gap_start: Mapped[date] = mapped_column(Date)
     due: Mapped[date] = mapped_column(Date)
     sent_on: Mapped[date] = mapped_column(Date)
+
+
+class DelayRow(Table):
+    """Why a cause may not sleep before `until` is over: objection, dispute or emergency (6.8).
+
+    One objection per gap. `decided_*` and `outcome` of an objection: UPHELD or DISMISSED.
+    """
+
+    __tablename__ = "dormancy_delay"
+    __table_args__ = (
+        UniqueConstraint("permit_no", "cause", "kind", "gap_start"),
+        CheckConstraint("evidence <> ''", name="evidence"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    permit_no: Mapped[str] = mapped_column(ForeignKey("residence_permit.permit_no"), index=True)
+    cause: Mapped[str] = mapped_column(String(3))
+    kind: Mapped[str] = mapped_column(String(13))
+    gap_start: Mapped[date] = mapped_column(Date)
+    filed_on: Mapped[date] = mapped_column(Date)
+    until: Mapped[date] = mapped_column(Date)
+    evidence: Mapped[str] = mapped_column(String(200))
+    actor: Mapped[str] = mapped_column(String(60))
+    decided_on: Mapped[date | None] = mapped_column(Date)
+    decided_by: Mapped[str | None] = mapped_column(String(60))
+    outcome: Mapped[str | None] = mapped_column(String(9))
+
+
+class CancellationCaseRow(Table):
+    """A case for people: a death was reported, or the permit slept 24 months without a break.
+
+    `trigger` is the record that reports the death, or the first day of the sleep; one case for each.
+    """
+
+    __tablename__ = "dormancy_cancellation_case"
+
+    permit_no: Mapped[str] = mapped_column(
+        ForeignKey("residence_permit.permit_no"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    trigger: Mapped[str] = mapped_column(String(40), primary_key=True)
+    opened_on: Mapped[date] = mapped_column(Date)
+    closed_on: Mapped[date | None] = mapped_column(Date)
+    closed_by: Mapped[str | None] = mapped_column(String(60))
 
 
 class SpellRow(Table):

@@ -1,18 +1,18 @@
 """What the other registers told: links, grounds, dwellings, addresses, heartbeats (residence.md 6.3).
 
-Facts are kept by their record; of two messages about one record the one with the higher `subject_seq`
-wins, so they may come in any order and any number of times.
+Facts are kept by their record, every version with the time it was believed; of two messages about one
+record the one with the higher `subject_seq` wins, so they may come in any order and any number of times.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from core.clock import Clock
 from core.db import Tx
-from core.errors import Rejected
+from core.errors import NotFound, Rejected
 from core.ids import uuid7
 from registry.exchange.delivery import Handler
 from registry.exchange.messages import Envelope, Type
@@ -20,6 +20,7 @@ from registry.residence.domain import Basis
 from registry.residence.tables import FactRow, FeedRow, KnownAddressRow, LinkRow, PersonRow
 
 DWELLING = "DWELLING"
+MAX_SUCCESSIONS = 16
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,53 @@ def of_person(tx: Tx, citizen_id: str) -> list[Fact]:
     rows = tx.scalars(
         select(FactRow)
         .join(LinkRow, (LinkRow.source == FactRow.source) & (LinkRow.subject == FactRow.subject))
-        .where(LinkRow.citizen_id == citizen_id, FactRow.withdrawn.is_(False))
+        .where(LinkRow.citizen_id == citizen_id, in_force())
         .order_by(FactRow.start, FactRow.record)
     )
-    return [Fact(row.kind, row.start, row.end, row.origin) for row in rows]
+    return [
+        Fact(
+            row.kind, row.start, row.end,
+            successor(tx, row.origin) if row.kind == DWELLING else row.origin,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def in_force() -> ColumnElement[bool]:
+    """The condition for versions that are believed now and were not withdrawn."""
+    return and_(FactRow.superseded_at.is_(None), FactRow.withdrawn.is_(False))
+
+
+def successor(tx: Tx, code: str) -> str:
+    """The code that stands today for `code`: people live on at the successor of a retired one."""
+    for _ in range(MAX_SUCCESSIONS):
+        row = tx.get(KnownAddressRow, code)
+        if row is None or row.status != "RETIRED" or row.successor is None:
+            return code
+        code = row.successor
+    raise AssertionError(f"address {code} has more than {MAX_SUCCESSIONS} successors in a row")
 
 
 def add_ground(
-    tx: Tx, clock: Clock, person: PersonRow, basis: Basis, start: date, end: date | None = None
+    tx: Tx,
+    clock: Clock,
+    person: PersonRow,
+    basis: Basis,
+    start: date,
+    end: date | None = None,
+    origin: str = "",
 ) -> str:
-    """A ground a reviewer saw proven (business, property, study, talent, dependant); returns its record."""
+    """A ground a reviewer saw proven (business, property, study, talent, dependant); returns its record.
+
+    `origin` of a DEPENDANT is the permit number of the person it depends on. Raises Rejected E-BASIS.
+    """
     if basis is Basis.EMPLOYMENT:
         raise Rejected("E-BASIS", "employment comes from the employer's record only")
     record = uuid7(clock.now())
     tx.add(
         FactRow(
             source="residence", record=record, subject=person.id, kind=basis, start=start,
-            end=end, seq=1,
+            end=end, origin=origin, seq=1, known_at=clock.now(),
         )
     )  # fmt: skip
     tx.flush()
@@ -84,36 +115,83 @@ def _link(tx: Tx, _clock: Clock, message: Envelope) -> None:
     tx.flush()
 
 
-def _interval(tx: Tx, message: Envelope, kind: str, origin: str, withdrawn: bool = False) -> None:
-    record = message.payload["record"]
-    row = tx.get(FactRow, (message.source, record))
-    if row is not None and row.seq >= message.subject_seq:
-        return
-    values = message.payload
-    start = date.fromisoformat(values["start"]) if "start" in values else message.occurred_on
-    end = date.fromisoformat(values["end"]) if "end" in values else None
+def end_ground(tx: Tx, clock: Clock, record: str, last_day: date) -> None:
+    """A ground of `add_ground` ends. Raises NotFound E-RECORD, Rejected E-DATE-ORDER."""
+    row = tx.scalar(
+        select(FactRow).where(
+            FactRow.source == "residence", FactRow.record == record, FactRow.superseded_at.is_(None)
+        )
+    )
     if row is None:
-        row = FactRow(source=message.source, record=record, subject=message.subject, kind=kind)
-        tx.add(row)
-    row.start, row.end, row.seq, row.withdrawn = start, end, message.subject_seq, withdrawn
-    row.origin = origin or row.origin or ""
+        raise NotFound("E-RECORD", "no such ground")
+    if last_day < row.start:
+        raise Rejected("E-DATE-ORDER", "the last day lies before the first")
+    version = FactRow(
+        source="residence", record=record, seq=row.seq + 1, subject=row.subject, kind=row.kind,
+        start=row.start, end=last_day, origin=row.origin, known_at=clock.now(),
+    )  # fmt: skip
+    _store(tx, version)
+
+
+def _store(tx: Tx, version: FactRow) -> None:
+    """Keep a version; the highest `seq` of its record is in force, the others are history."""
+    present = tx.scalar(
+        select(FactRow).where(
+            FactRow.source == version.source,
+            FactRow.record == version.record,
+            FactRow.superseded_at.is_(None),
+        )
+    )
+    if present is not None and present.seq > version.seq:
+        version.superseded_at = version.known_at  # it came late: never in force
+        version.origin = version.origin or present.origin
+    elif present is not None:
+        present.superseded_at = version.known_at
+        version.origin = version.origin or present.origin
+        tx.flush()  # the old version must leave before the new one is in force
+    tx.add(version)
     tx.flush()
 
 
-def _employment(tx: Tx, _clock: Clock, message: Envelope) -> None:
-    _interval(tx, message, Basis.EMPLOYMENT, message.payload["employer"])
+def _interval(
+    tx: Tx, clock: Clock, message: Envelope, kind: str, origin: str, withdrawn: bool = False
+) -> None:
+    values = message.payload
+    record, seq = values["record"], message.subject_seq
+    if tx.get(FactRow, (message.source, record, seq)) is not None:
+        return
+    _store(
+        tx,
+        FactRow(
+            source=message.source,
+            record=record,
+            seq=seq,
+            subject=message.subject,
+            kind=kind,
+            start=date.fromisoformat(values["start"]) if "start" in values else message.occurred_on,
+            end=date.fromisoformat(values["end"]) if "end" in values else None,
+            origin=origin,
+            reason=values.get("reason", ""),
+            withdrawn=withdrawn,
+            known_at=clock.now(),
+        ),
+    )
 
 
-def _employment_withdrawn(tx: Tx, _clock: Clock, message: Envelope) -> None:
-    _interval(tx, message, Basis.EMPLOYMENT, "", withdrawn=True)
+def _employment(tx: Tx, clock: Clock, message: Envelope) -> None:
+    _interval(tx, clock, message, Basis.EMPLOYMENT, message.payload["employer"])
 
 
-def _occupancy(tx: Tx, _clock: Clock, message: Envelope) -> None:
-    _interval(tx, message, DWELLING, message.payload["code"])
+def _employment_withdrawn(tx: Tx, clock: Clock, message: Envelope) -> None:
+    _interval(tx, clock, message, Basis.EMPLOYMENT, "", withdrawn=True)
 
 
-def _occupancy_withdrawn(tx: Tx, _clock: Clock, message: Envelope) -> None:
-    _interval(tx, message, DWELLING, "", withdrawn=True)
+def _occupancy(tx: Tx, clock: Clock, message: Envelope) -> None:
+    _interval(tx, clock, message, DWELLING, message.payload["code"])
+
+
+def _occupancy_withdrawn(tx: Tx, clock: Clock, message: Envelope) -> None:
+    _interval(tx, clock, message, DWELLING, "", withdrawn=True)
 
 
 def _address_activated(tx: Tx, _clock: Clock, message: Envelope) -> None:
@@ -141,11 +219,6 @@ def _address_retired(tx: Tx, _clock: Clock, message: Envelope) -> None:
         tx.add(row)
     row.status, row.successor, row.seq = "RETIRED", successor, message.subject_seq
     tx.flush()
-    if successor is not None:  # people live on at the successor; without one it is a task, no gap
-        for fact in tx.scalars(
-            select(FactRow).where(FactRow.kind == DWELLING, FactRow.origin == code)
-        ):
-            fact.origin = successor
 
 
 def _heartbeat(tx: Tx, _clock: Clock, message: Envelope) -> None:

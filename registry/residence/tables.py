@@ -180,19 +180,34 @@ class LinkRow(Table):
 
 
 class FactRow(Table):
-    """An interval another register (or the reviewer) stated; `end` inclusive. `seq` lets the newest win."""
+    """One version of an interval another register (or the reviewer) stated; `end` inclusive.
+
+    Bitemporal: `start`/`end` say when it was true, `known_at`/`superseded_at` when it was believed. Of
+    two versions of a record the one with the higher `seq` wins, in whatever order they came.
+    """
 
     __tablename__ = "residence_fact"
+    __table_args__ = (
+        Index(
+            "uq_residence_fact_in_force", "source", "record", unique=True,
+            sqlite_where=text("superseded_at IS NULL"),
+            postgresql_where=text("superseded_at IS NULL"),
+        ),
+        Index("ix_residence_fact_subject", "source", "subject"),
+    )  # fmt: skip
 
     source: Mapped[str] = mapped_column(String(20), primary_key=True)
     record: Mapped[str] = mapped_column(String(40), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(40), index=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(40))
     kind: Mapped[str] = mapped_column(String(12))
     start: Mapped[date] = mapped_column(Date)
     end: Mapped[date | None] = mapped_column(Date)
     origin: Mapped[str] = mapped_column(String(40), default="")
-    seq: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str] = mapped_column(String(2), default="")
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
+    known_at: Mapped[datetime] = mapped_column(Instant)
+    superseded_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class KnownAddressRow(Table):
