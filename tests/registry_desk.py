@@ -44,31 +44,29 @@ class BenchDesk:
         key = chip_bench.key("status")
         return crypto.des_cbc(key, crypto.pad80(record + bytes.fromhex(card_serial)))[-8:]
 
-    def authenticate_reader(self, card_serial: str, challenge: bytes) -> bytes:
-        return crypto.des_encrypt(chip_bench.key("reader"), challenge)
+    def authenticate_reader(self, card_serial: str, random: bytes) -> bytes:
+        return crypto.des_encrypt(chip_bench.key("reader"), random)
 
     def protect(
-        self, scope: Scope, card_serial: str, challenge: bytes, header: bytes, data: bytes
+        self, scope: Scope, card_serial: str, random: bytes, header: bytes, data: bytes
     ) -> bytes:
         message = header + bytes((len(data) + 4,)) + data
-        return data + crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(challenge), message)
+        return data + crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(random), message)
 
     def check_answer(
-        self, scope: Scope, card_serial: str, challenge: bytes, data: bytes, mac: bytes
+        self, scope: Scope, card_serial: str, random: bytes, data: bytes, mac: bytes
     ) -> None:
-        if crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(challenge), data) != mac:
+        if crypto.sm_mac(self.KEYS[scope], crypto.sm_iv(random), data) != mac:
             raise EvidenceMismatch("HSM-01", "the answer is not the card's")
 
-    def unblock_pin(
-        self, card_serial: str, challenge: bytes, pin_key: str, pin_block: bytes
-    ) -> bytes:
+    def unblock_pin(self, card_serial: str, random: bytes, pin_key: str, pin_block: bytes) -> bytes:
         account = bytes.fromhex("0000" + card_serial[-12:])
         field = crypto.xor(pin_block, account).hex()
         pin = bytes.fromhex(field[2 : 2 + int(field[1])])
         key = chip_bench.key("unblock")
         cipher = crypto.sm_encrypt(key, pin)
         message = bytes.fromhex("84240000") + bytes((len(cipher) + 4,)) + cipher
-        return cipher + crypto.sm_mac(key, crypto.sm_iv(challenge), message)
+        return cipher + crypto.sm_mac(key, crypto.sm_iv(random), message)
 
 
 def pin_entry(pin: str = PIN) -> PinEntry:
