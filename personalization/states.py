@@ -205,9 +205,27 @@ def step(row: HasState, to: S, allowed: Mapping[S, frozenset[S]]) -> bool:
     """Take a step; False when the row is there already. Raises Rejected W-STATE."""
     if row.state == to:
         return False
-    here = type(to)(row.state)
-    if to not in allowed[here]:
-        names = ", ".join(sorted(allowed[here])) or "-"
-        raise Rejected("W-STATE", f"{here} does not lead to {to}", state=here, allowed=names)
-    row.state = to
+    row.state = _next(row.state, to, allowed)
     return True
+
+
+class HasPlace(Protocol):
+    """A row of a plastic."""
+
+    place: str
+
+
+def step_card(card: HasPlace, to: Place) -> bool:
+    """The same for a plastic's place."""
+    if card.place == to:
+        return False
+    card.place = _next(card.place, to, CARD_ALLOWED)
+    return True
+
+
+def _next(here: str, to: S, allowed: Mapping[S, frozenset[S]]) -> S:
+    known = type(to)(here)
+    if to not in allowed[known]:
+        names = ", ".join(sorted(allowed[known])) or "-"
+        raise Rejected("W-STATE", f"{known} does not lead to {to}", state=known, allowed=names)
+    return to

@@ -1,0 +1,169 @@
+"""The stations as the office sees them: who is there, what they say, what stops them (production.md 7, I16).
+
+A station stops itself after three spoiled cards in a row or more than 5 % of its last 50; only a
+supervisor sets it going again. Stopping one station never touches another.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from core import events
+from core.clock import Clock
+from core.db import Tx
+from core.errors import NotFound, Rejected
+from personalization.states import GOOD, WASTE, Place
+from personalization.tables import PlasticRow, StationRow
+from registry.roles import Actor, Role, require
+
+ROW_OF_SPOILS = 3
+WATCHED = 50
+MAX_SPOILED_OF_WATCHED = 2  # 5 % of 50 is 2.5
+SILENT_AFTER = timedelta(minutes=2)
+_WASTED = frozenset({*WASTE, Place.DESTROYED, Place.MISSING})
+
+
+def attach(
+    tx: Tx, clock: Clock, name: str, operator: Actor, *, printer_serial: str = "", reader: str = ""
+) -> StationRow:
+    """Enter a station on the floor, or note who runs it now. Raises NotAllowed E-ROLE."""
+    require(operator, Role.CARD_OPERATOR)
+    row = tx.get(StationRow, name, with_for_update=True)
+    if row is None:
+        row = StationRow(name=name, state="OFFLINE", sentence="", seen_at=clock.now())
+        tx.add(row)
+        events.append(tx, clock, "station.attached", name, actor=operator.name)
+    row.operator, row.seen_at, row.draining = operator.name, clock.now(), False
+    if printer_serial:
+        row.printer_serial = printer_serial
+    if reader:
+        row.reader, row.paired_at = reader, clock.now()
+    tx.flush()
+    return row
+
+
+def say(
+    tx: Tx,
+    clock: Clock,
+    name: str,
+    state: str,
+    sentence: str = "",
+    *,
+    ribbon: str | None = None,
+    ribbon_left: int | None = None,
+    journal_seq: int | None = None,
+) -> None:
+    """What the station is doing, in one word and one sentence, for the board.
+
+    `journal_seq` is the last line of its journal: a batch does not close before that line is read.
+    An event is appended only when the word changes.
+    """
+    row = station(tx, name, lock=True)
+    changed = row.state != state
+    row.state, row.sentence, row.seen_at = state, sentence[:300], clock.now()
+    if ribbon is not None:
+        row.ribbon = ribbon
+    if ribbon_left is not None:
+        row.ribbon_left = ribbon_left
+    if journal_seq is not None:
+        row.journal_seq = max(journal_seq, row.journal_seq or 0)
+    if changed:
+        events.append(
+            tx,
+            clock,
+            "station.state_changed",
+            name,
+            actor=name,
+            state=state,
+            sentence=sentence[:300],
+        )
+
+
+def drain(tx: Tx, clock: Clock, name: str, actor: Actor) -> None:
+    """Finish the card inside, then claim no more."""
+    require(actor, Role.CARD_OPERATOR, Role.CARD_SUPERVISOR)
+    row = station(tx, name, lock=True)
+    if not row.draining:
+        row.draining = True
+        events.append(tx, clock, "station.drained", name, actor=actor.name)
+
+
+def stop(tx: Tx, clock: Clock, name: str, reason: str, actor: str) -> None:
+    """Hold a station back; the first reason stays."""
+    row = station(tx, name, lock=True)
+    if row.stop_reason is None:
+        row.stop_reason, row.stopped_at = reason, clock.now()
+        events.append(tx, clock, "station.stopped", name, actor=actor, reason=reason)
+
+
+def clear(tx: Tx, clock: Clock, name: str, supervisor: Actor) -> None:
+    """The cause is mended: go on. The count of spoiled cards begins anew. Raises NotAllowed E-ROLE."""
+    require(supervisor, Role.CARD_SUPERVISOR)
+    row = station(tx, name, lock=True)
+    if row.stop_reason is not None:
+        row.stop_reason, row.cleared_at = None, clock.now()
+        events.append(tx, clock, "station.cleared", name, actor=supervisor.name)
+
+
+def station(tx: Tx, name: str, lock: bool = False) -> StationRow:
+    """Raises NotFound W-STATION."""
+    row = tx.get(StationRow, name, with_for_update=True if lock else None)
+    if row is None:
+        raise NotFound("W-STATION", f"no station {name}", station=name)
+    return row
+
+
+def may_work(tx: Tx, name: str) -> StationRow:
+    """The station, when nothing holds it back. Raises NotFound W-STATION, Rejected W-STOPPED, W-DRAINING."""
+    row = station(tx, name)
+    if row.stop_reason is not None:
+        raise Rejected("W-STOPPED", row.stop_reason, station=name, reason=row.stop_reason)
+    if row.draining:
+        raise Rejected("W-DRAINING", "the station takes no more work", station=name)
+    return row
+
+
+def all_stations(tx: Tx) -> list[StationRow]:
+    """By name, for the board."""
+    return list(tx.scalars(select(StationRow).order_by(StationRow.name)))
+
+
+def silent(tx: Tx, clock: Clock) -> list[StationRow]:
+    """Stations nobody heard of for two minutes; they keep their leases until declared lost (section 6)."""
+    before = clock.now() - SILENT_AFTER
+    return list(tx.scalars(select(StationRow).where(StationRow.seen_at < before)))
+
+
+def watch_spoilage(tx: Tx, clock: Clock, name: str) -> str | None:
+    """Stop the station when its last cards say so (I16); returns the reason."""
+    row = station(tx, name, lock=True)
+    query = select(PlasticRow.place).where(
+        PlasticRow.station == name, PlasticRow.place.in_({*GOOD, *_WASTED})
+    )
+    if row.cleared_at is not None:
+        query = query.where(PlasticRow.ended_at > row.cleared_at)
+    newest = tx.scalars(
+        query.order_by(PlasticRow.ended_at.desc(), PlasticRow.fed_at.desc()).limit(WATCHED)
+    ).all()
+    bad = [place in _WASTED for place in newest]
+    reason = None
+    if len(bad) >= ROW_OF_SPOILS and all(bad[:ROW_OF_SPOILS]):
+        reason = "W-THREE-SPOILED"
+    elif len(bad) == WATCHED and sum(bad) > MAX_SPOILED_OF_WATCHED:
+        reason = "W-SPOILAGE"
+    if reason is not None:
+        stop(tx, clock, name, reason, name)
+    return reason
+
+
+def cards_today(tx: Tx, name: str) -> tuple[int, int]:
+    """Good and spoiled cards of a station so far."""
+    counts = dict(
+        tx.execute(
+            select(PlasticRow.place, func.count())
+            .where(PlasticRow.station == name)
+            .group_by(PlasticRow.place)
+        ).tuples()
+    )
+    good = sum(count for place, count in counts.items() if place in GOOD)
+    return good, sum(count for place, count in counts.items() if place in _WASTED)

@@ -1,0 +1,126 @@
+"""Stations' journals in the database: taken in as often as one likes, evidence for each card (I4, I11).
+
+`take_in` stands in the same commit as the report it supports. A line that is there already must be the
+same line; a line that does not continue the chain is refused.
+"""
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+
+from core.clock import Clock
+from core.db import Tx
+from core.errors import EvidenceMismatch
+from personalization.station_journal import FIRST_HASH, Entry, Phase, Step, check_chain
+from personalization.tables import JournalRow, StationRow
+
+WHOLE = (Step.FEED, Step.BIND, Step.CHIP, Step.PRINT, Step.EJECT)
+MAX_LINES = 10_000  # one call
+
+
+def take_in(tx: Tx, clock: Clock, entries: Sequence[Entry]) -> int:
+    """Enter the lines that are new; returns how many. Raises EvidenceMismatch J-CHAIN."""
+    if not entries:
+        return 0
+    if len(entries) > MAX_LINES:
+        raise AssertionError(f"at most {MAX_LINES} journal lines a call")
+    check_chain(entries)
+    station = entries[0].station
+    newest = last_seq(tx, station)
+    _same_as_known(tx, [entry for entry in entries if entry.seq <= newest])
+    fresh = [entry for entry in entries if entry.seq > newest]
+    if fresh and not _continues(tx, fresh[0], newest):
+        raise EvidenceMismatch(
+            "J-CHAIN", f"at line {fresh[0].seq}", station=station, seq=fresh[0].seq
+        )
+    for entry in fresh:
+        tx.add(_row(entry))
+    row = tx.get(StationRow, station, with_for_update=True)
+    if row is not None:
+        row.journal_seq, row.seen_at = max(row.journal_seq or 0, entries[-1].seq), clock.now()
+    tx.flush()
+    return len(fresh)
+
+
+def _row(entry: Entry) -> JournalRow:
+    return JournalRow(
+        station=entry.station, sequence=entry.seq, at=entry.at, step=entry.step.value,
+        phase=entry.phase.value, work_order=entry.order, token=entry.token,
+        facts=json.dumps(dict(entry.facts), ensure_ascii=False, sort_keys=True),
+        previous=entry.previous, digest=entry.hash,
+    )  # fmt: skip
+
+
+def _continues(tx: Tx, entry: Entry, newest: int) -> bool:
+    known = tx.get(JournalRow, (entry.station, newest))
+    return (entry.seq, entry.previous) == (
+        newest + 1,
+        FIRST_HASH if known is None else known.digest,
+    )
+
+
+def _same_as_known(tx: Tx, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        known = tx.get(JournalRow, (entry.station, entry.seq))
+        if known is None or known.digest != entry.hash:
+            raise EvidenceMismatch(
+                "J-CHAIN", f"line {entry.seq} differs", station=entry.station, seq=entry.seq
+            )
+
+
+def last_seq(tx: Tx, station: str) -> int:
+    """Number of the newest line taken in; 0 for none. A station sends what lies behind it."""
+    return (
+        tx.scalar(select(func.max(JournalRow.sequence)).where(JournalRow.station == station)) or 0
+    )
+
+
+def unread(tx: Tx, station: str) -> bool:
+    """Whether the station spoke of lines that were not taken in."""
+    row = tx.get(StationRow, station)
+    return row is not None and (row.journal_seq or 0) > last_seq(tx, station)
+
+
+def lines(tx: Tx, work_order: str, token: int) -> list[JournalRow]:
+    """What the journals say of one claim, in order."""
+    return list(
+        tx.scalars(
+            select(JournalRow)
+            .where(JournalRow.work_order == work_order, JournalRow.token == token)
+            .order_by(JournalRow.station, JournalRow.sequence)
+        )
+    )
+
+
+def was_fed(tx: Tx, work_order: str, token: int) -> bool:
+    """Whether a blank may have left the feeder: an intent is enough, unless its result says none did."""
+    feeds = [row for row in lines(tx, work_order, token) if row.step == Step.FEED]
+    if not feeds:
+        return False
+    return not (feeds[-1].phase == Phase.RESULT and json.loads(feeds[-1].facts).get("fed") == 0)
+
+
+def is_known(tx: Tx, work_order: str, token: int) -> bool:
+    """Whether any journal line of this claim was taken in."""
+    return bool(lines(tx, work_order, token))
+
+
+def require_whole(tx: Tx, work_order: str, token: int, chip_serial: str, card_serial: str) -> None:
+    """I4: every step from feed to eject stands in the journal under this token, for these numbers.
+
+    Raises EvidenceMismatch W-JOURNAL naming the first step that is missing.
+    """
+    found = lines(tx, work_order, token)
+    done = {row.step for row in found if row.phase == Phase.RESULT}
+    absent = [wanted for wanted in WHOLE if wanted not in done]
+    if absent:
+        raise EvidenceMismatch("W-JOURNAL", f"no {absent[0]} result", step=absent[0])
+    bound = [json.loads(row.facts) for row in found if row.step == Step.BIND]
+    if not any(_names(facts, chip_serial, card_serial) for facts in bound):
+        raise EvidenceMismatch("W-JOURNAL", "other numbers were bound", step=Step.BIND)
+
+
+def _names(facts: dict[str, str | int], chip_serial: str, card_serial: str) -> bool:
+    values = {str(value).upper() for value in facts.values()}
+    return {chip_serial.upper(), card_serial} <= values
