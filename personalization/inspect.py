@@ -37,6 +37,7 @@ from cardos.spec import (
     KeyType,
 )
 from core.apdu import CardChannel
+from core.errors import EvidenceMismatch
 from personalization.chip import (
     CLOSED_PIN,
     LINE_CHALLENGE,
@@ -83,7 +84,7 @@ def read_back(channel: CardChannel, order: ChipOrder, keys: CardKeys) -> Inspect
             if directory.fid == FID_RESIDENCE_ADF:
                 _check_residence(card, directory, order, keys)
             files += _check_files(card, directory, order)
-    except ChipError as refusal:
+    except (ChipError, EvidenceMismatch) as refusal:
         raise BadChip("CHIP-VERIFY", "CH4", str(refusal), place=str(refusal)) from refusal
     return Inspection(files, dict(_check_values(order, keys)))
 

@@ -6,13 +6,9 @@ MAC. Each data group is kept in the form of EMV card personalization: identifier
 data; the identifier's first byte is the application (0 MF, 1 purse, 2 residence), the second the file.
 """
 
-import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
-
-from PIL import Image
 
 from cardos.records import ApplicationFile, CardFile, IssuerData, asn_of
 from cardos.residence_records import (
@@ -44,14 +40,12 @@ from cardos.spec import (
 )
 from core.errors import Rejected
 from core.tlv import Tlv
-from personalization import artwork
+from personalization import artwork, orders
 from personalization.chip import ChipOrder, DataGroup
+from registry.residence import photo
 from registry.residence.cards import CardData
 from registry.residence.domain import ChipStatus
 
-CHIP_PHOTO_BYTES = 4096  # EF.PHOTO
-CHIP_PHOTO_SIZE = (179, 220)  # half the portrait: a face on a screen, and short on the contacts
-CHIP_PHOTO_QUALITIES = (70, 60, 50, 40, 30, 20)
 HOLDER_LENGTH = 55
 CARD_TYPE = 0x01
 APPLICATIONS = (FID_MF, FID_PURSE_ADF, FID_RESIDENCE_ADF)
@@ -84,17 +78,16 @@ class Bound:
 def prepare(data: CardData, template: artwork.Template) -> Prepared:
     """Everything that can be made and checked before a blank is spent.
 
-    Raises Rejected A-GLYPH, A-FIT, A-FIELD, A-PHOTO (`artwork.preflight`) and D-TEXT when a text does not
-    fit its place on the chip.
+    Raises Rejected A-GLYPH, A-FIT, A-FIELD, A-PHOTO (`artwork.preflight`), E-PHOTO-SIZE, and D-TEXT when a
+    text does not fit its place on the chip.
     """
-    artwork.preflight(template, _art(data, UNBOUND))
-    photo = chip_photo(data.photo)
+    artwork.preflight(template, orders.face(data, UNBOUND))
+    chip_photo = photo.for_chip(data.photo)
     try:
-        groups = _groups(data, photo, UNBOUND, "", bytes(8))
+        _groups(data, chip_photo, UNBOUND, "", bytes(8))
     except (ValueError, UnicodeError) as reason:
         raise Rejected("D-TEXT", "a value does not fit its file") from reason
-    face = hashlib.sha256(data.photo + template.sha256.encode()).digest()
-    return Prepared(data, photo, hashlib.sha256(encode(groups) + face).hexdigest())
+    return Prepared(data, chip_photo, orders.data_digest(data))
 
 
 def bind(
@@ -105,7 +98,7 @@ def bind(
     mac = status_mac(body, card_serial)
     groups = _groups(prepared.data, prepared.chip_photo, card_serial, lot, mac)
     order = ChipOrder(card_serial, chip_serial, lot, groups)
-    return Bound(order, _art(prepared.data, card_serial), prepared.digest)
+    return Bound(order, orders.face(prepared.data, card_serial), prepared.digest)
 
 
 # -- data groups -----------------------------------------------------------------------------------------
@@ -146,7 +139,7 @@ def decode(packed: bytes) -> tuple[DataGroup, ...]:
 
 
 def _groups(
-    data: CardData, photo: bytes, card_serial: str, lot: str, mac: bytes
+    data: CardData, chip_photo: bytes, card_serial: str, lot: str, mac: bytes
 ) -> tuple[DataGroup, ...]:
     """Every file's content in the order of writing."""
     issued, until = bcd(data.issued_on), bcd(data.valid_until)
@@ -170,7 +163,7 @@ def _groups(
         DataGroup(residence, FID_STATUS, bytes(status)),
         DataGroup(residence, FID_SERVICES, build_services(())),
         DataGroup(residence, FID_BASIS, bytes(Basis(data.basis.number, issued))),
-        DataGroup(residence, FID_PHOTO, photo),
+        DataGroup(residence, FID_PHOTO, chip_photo),
     )
 
 
@@ -209,36 +202,6 @@ def _status(data: CardData) -> StatusRecord:
     )
 
 
-def _art(data: CardData, card_serial: str) -> artwork.Record:
-    """The texts of both faces."""
-    return artwork.record(
-        name=data.name,
-        sex=data.sex,
-        ethnic=data.ethnic,
-        birth=(data.birth.year, data.birth.month, data.birth.day),
-        citizen_id=data.citizen_id,
-        household_address=data.household_address,
-        residence_address=data.address_text,
-        permit_no=data.permit_no,
-        issuer=data.issuer,
-        valid=(f"{data.issued_on:%Y.%m.%d}", f"{data.valid_until:%Y.%m.%d}"),
-        card_serial=card_serial,
-        photo=data.photo,
-    )
-
-
 def bcd(day: date) -> bytes:
     """A date as 4 bytes YYYYMMDD."""
     return bytes.fromhex(day.strftime("%Y%m%d"))
-
-
-def chip_photo(jpeg: bytes) -> bytes:
-    """The portrait re-encoded for EF.PHOTO, at most 4,096 bytes (residence.md 3.7). Rejected A-PHOTO."""
-    with Image.open(io.BytesIO(jpeg)) as picture:
-        small = picture.convert("RGB").resize(CHIP_PHOTO_SIZE, Image.Resampling.LANCZOS)
-    for quality in CHIP_PHOTO_QUALITIES:
-        packed = io.BytesIO()
-        small.save(packed, "JPEG", quality=quality, optimize=True)
-        if packed.tell() <= CHIP_PHOTO_BYTES:
-            return packed.getvalue()
-    raise Rejected("A-PHOTO", "no quality fits the chip", problem="too much detail")

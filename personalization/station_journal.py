@@ -188,6 +188,14 @@ class StationJournal:
         """The last lines, for a person."""
         return tuple(self._entries[-count:])
 
+    def facts(self, step: Step, name: str) -> list[str]:
+        """Every value noted under `name` at a step so far."""
+        return [
+            str(entry.facts[name])
+            for entry in self._entries
+            if entry.step is step and name in entry.facts
+        ]
+
     def open_card(self) -> tuple[Entry, ...]:
         """Lines since the last claim, when that card's end is not in the database yet; else empty."""
         for place in range(len(self._entries) - 1, -1, -1):

@@ -178,9 +178,10 @@ class EvolisPrinter:
         return PrinterFault("P-M04", Situation.JAMMED, after.answer, position=after.position.value)
 
     def _reseat(self, before: PrinterState) -> PrinterState:
-        if before.position is not Position.CONTACT:
-            raise Rejected("P-X02", "no card at the contacts", position=before.position.value)
-        self._move("Si", Position.PRINT)
+        if before.position not in (Position.CONTACT, Position.PRINT):
+            raise Rejected("P-X02", "no card to seat", position=before.position.value)
+        if before.position is Position.CONTACT:
+            self._move("Si", Position.PRINT)
         self._move("Sis", Position.CONTACT)
         return self.state()
 

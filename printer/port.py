@@ -174,7 +174,8 @@ class CardPrinter(Protocol):
     def feed(self, reseat: bool = False) -> PrinterState:
         """Take a blank to the contact station; pictures of the previous card are cleared first.
 
-        `reseat` moves the card that is inside away from the contacts and back, once.
+        `reseat` moves the card that is inside away from the contacts and back, once; from the print
+        position it only brings it there.
         Raises Rejected P-X02 when a card is inside already (or, for reseat, none is).
         """
         ...

@@ -1,0 +1,415 @@
+"""A station: one printer, one reader, one journal; it takes work and turns blanks into cards (printer.md 3.3).
+
+`run_once` brings one card to its end, or says what keeps the station from it and what a person does next.
+Whatever happens, the station knows or says that it does not know: a doubt becomes a spoiled or an uncertain
+card, never an optimistic "probably fine" (production.md 6). For one thread.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from core.errors import CityError, Rejected, Unavailable
+from core.faults import explain
+from personalization import artwork, records
+from personalization.plastic import Spoil
+from personalization.states import SpoilCode
+from personalization.station_cycle import CardSpoiled, Cycle, Equipment, Job, WrongReader
+from personalization.station_desk import FRESH, Desk, Task
+from personalization.station_journal import Step
+from personalization.station_recovery import HOPPER, REJECT
+from personalization.station_resume import Resume
+from personalization.station_states import ALLOWED, State, reason_of
+from personalization.work import Made
+from printer.port import Position, PrinterFault, PrinterState, Situation
+
+HELD_BACK = frozenset({"W-STOPPED", "W-DRAINING"})
+
+
+class End(Enum):
+    """What one `run_once` came to."""
+
+    MADE = "made"
+    SPOILED = "spoiled"
+    UNCERTAIN = "uncertain"
+    IDLE = "idle"  # no work for this station
+    WAITING = "waiting"  # database or HSM away; nothing is lost
+    NEEDS_PERSON = "needs a person"  # the sentence says what to do
+    STOPPED = "stopped"  # a supervisor has to clear it, or it drains
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one turn. `code` and `sentence` for a person; numbers of the card where there is one."""
+
+    end: End
+    code: str = ""
+    sentence: str = ""
+    work_order: str = ""
+    card_serial: str = ""
+    chip_serial: str = ""
+    seconds: float = 0.0
+
+
+class Station:
+    """See the module. `lang` is the language of the sentences on the board."""
+
+    def __init__(
+        self, equipment: Equipment, desk: Desk, template: artwork.Template | None = None,
+        lang: str = "en",
+    ) -> None:  # fmt: skip
+        self._with = equipment
+        self._desk = desk
+        self._journal = equipment.journal
+        self._cycle = Cycle(equipment)
+        self._template = template or artwork.released()
+        self._lang = lang
+        self._state = State.OFFLINE
+        self._job: Job | None = None
+        self._given: set[str] = _bound_serials(equipment)
+        self.last: PrinterState | None = None
+
+    @property
+    def name(self) -> str:
+        """The station's name."""
+        return self._journal.station
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        return self._state
+
+    @property
+    def job(self) -> Job | None:
+        """The card in the making."""
+        return self._job
+
+    # -- one turn ---------------------------------------------------------------------------------------
+
+    def run_once(self) -> Outcome:
+        """One card to its end, or what is in the way. May be called again and again, whatever came before."""
+        try:
+            return self._turn()
+        except PrinterFault as fault:
+            return self._machine_fault(fault)
+        except WrongReader as fault:
+            self._desk.stop("S-READER", reader=str(fault.facts["reader"]))
+            return self._lost(fault)
+        except Unavailable as fault:
+            return self._outcome(End.WAITING, fault)
+        except Rejected as refusal:
+            if refusal.code not in HELD_BACK:
+                raise
+            return self._outcome(End.STOPPED, refusal)
+
+    def _turn(self) -> Outcome:
+        if self._state is State.OFFLINE:
+            self._attach()
+        if self._job is not None and self._job.out:
+            return self._report(self._job)
+        if self._state is State.UNCERTAIN:
+            return self._look_for_verdict()
+        if self._state is State.JAMMED:
+            return self._outcome(End.NEEDS_PERSON, None, "P-M03")
+        if self._state is State.BLOCKED:
+            self._look_again()
+        if self._state is State.BLOCKED:
+            return self._outcome(End.NEEDS_PERSON, None, self._warning())
+        if self._job is None and not self._take():
+            return Outcome(End.IDLE)
+        return self._make()
+
+    def _take(self) -> bool:
+        """Claim and prepare; False when there is nothing to do. Rejected W-STOPPED, W-DRAINING."""
+        task = self._desk.take()
+        if task is None:
+            return False
+        self._accept(task)
+        return True
+
+    def _accept(self, task: Task) -> None:
+        claim = task.claim
+        self._journal.result(
+            Step.CLAIM, claim.work_order, claim.token, acc_no=claim.acc_no, attempt=claim.attempt,
+            batch=claim.batch, tray=claim.tray, lot=claim.lot, template=claim.template,
+            profile=claim.profile, data=claim.data_sha256, operator=claim.operator,
+        )  # fmt: skip
+        self._job = self.prepare(task)
+
+    def prepare(self, task: Task, serial: str = "") -> Job:
+        """Data, script and both pictures; the card serial is set aside here and spent at the bind."""
+        chosen = serial or next(number for number in task.serials if number not in self._given)
+        prepared = records.prepare(task.data, self._template)
+        bound = records.bind(prepared, chosen, bytes(8), task.claim.lot, self._with.keys.status_mac)
+        return Job(task.claim, chosen, artwork.render(self._template, bound.art), bound)
+
+    def _make(self) -> Outcome:
+        """Drive the card from state to state until it is out, or somebody is needed."""
+        job = self._job
+        assert job is not None
+        while not job.out:
+            try:
+                if self._state is State.READY:
+                    if not self._feed(job):
+                        return self._dropped(job)
+                elif self._state is State.AT_CONTACT:
+                    self._encode(job)
+                elif self._state is State.POSITIONING:
+                    self._print(job)
+                else:
+                    self._eject(job)
+            except CardSpoiled as spoil:
+                self._cycle.give_up(job, spoil)
+                self._go(State.EJECTING)
+        return self._report(job)
+
+    # -- steps of a card --------------------------------------------------------------------------------
+
+    def _feed(self, job: Job) -> bool:
+        """False when the work order is no longer ours: then nothing is fed."""
+        claim = self._desk.still_ours(job.claim, when_older_than=FRESH)
+        if claim is None:
+            return False
+        job.claim = claim
+        self._go(State.FEEDING)
+        self._cycle.feed(job)
+        self._go(State.AT_CONTACT)
+        return True
+
+    def _encode(self, job: Job) -> None:
+        channel = self._cycle.seat(job)
+        try:
+            if not job.is_bound:
+                if not self._chip_is_new(job):
+                    raise CardSpoiled("CHIP-KNOWN", SpoilCode.CH6, Step.FEED, "known chip")
+                self._given.add(job.serial)
+                self._cycle.bind(job)
+            self._go(State.ENCODING)
+            self._cycle.encode(job, channel)
+        finally:
+            channel.close()
+        self._go(State.POSITIONING)
+
+    def _chip_is_new(self, job: Job) -> bool:
+        """Asks the database; while it is away the journal's own chips are compared (the report asks again)."""
+        try:
+            return self._desk.fed(job.claim, job.chip.hex().upper())
+        except Rejected as refusal:
+            if refusal.code != "LEASE-LOST":
+                raise
+            raise CardSpoiled("LEASE-LOST", SpoilCode.UN1, Step.FEED, "an old token") from refusal
+        except Unavailable:
+            return job.chip.hex().upper() not in self._journal.facts(Step.BIND, "chip")
+
+    def _print(self, job: Job) -> None:
+        self._go(State.PRINTING)
+        self._cycle.print(job, job.reload, lambda _panel: None)
+        self._go(State.PRINTED)
+        if not self._token_holds(job):
+            raise CardSpoiled("LEASE-LOST", SpoilCode.UN1, Step.EJECT, "an old token")
+        self._go(State.EJECTING)
+
+    def _token_holds(self, job: Job) -> bool:
+        """Whether the card may go to the good hopper. A database that is away is asked at the report."""
+        try:
+            claim = self._desk.still_ours(job.claim)
+        except Unavailable:
+            return True
+        if claim is not None:
+            job.claim = claim
+        return claim is not None
+
+    def _eject(self, job: Job) -> None:
+        self._cycle.eject(job)
+        self._go(State.READY)
+
+    # -- ends ----------------------------------------------------------------------------------------------
+
+    def _report(self, job: Job) -> Outcome:
+        """Tell the database, then close the card in the journal. Repeated until it succeeds."""
+        if job.out == HOPPER and job.spoil is None:
+            try:
+                self._desk.made(
+                    job.claim,
+                    Made(job.chip.hex().upper(), job.serial, job.seconds, self._ribbon()),
+                )
+                return self._done(job, End.MADE)
+            except Rejected as refusal:
+                late = CardSpoiled(refusal.code, SpoilCode.UN1, Step.EJECT, str(refusal))
+                self._cycle.give_up(job, late)
+        spoil = job.spoil
+        assert spoil is not None
+        self._desk.failed(
+            job.claim,
+            Spoil(
+                spoil.reason, spoil.step.value, f"{self.name}-{job.out}", note=spoil.code,
+                ribbon=self._ribbon(),
+            ),
+            job.seen,
+        )  # fmt: skip
+        return self._done(job, End.SPOILED, spoil)
+
+    def _done(self, job: Job, end: End, fault: CityError | None = None) -> Outcome:
+        self._journal.result(Step.DONE, *job.key, end=end.value)
+        self._job = None
+        outcome = self._outcome(end, fault, job=job)
+        self._say(outcome.sentence)
+        return outcome
+
+    def _dropped(self, job: Job) -> Outcome:
+        """The lease went to somebody else before anything was fed."""
+        self._desk.unfed(job.claim)
+        return self._done(job, End.IDLE, Rejected("LEASE-LOST", "an old token"))
+
+    def release(self) -> None:
+        """Give unfed work back, for example when the station drains while it is blocked."""
+        job = self._job
+        if job is not None and job.fed == 0:
+            self._desk.unfed(job.claim)
+            self._done(job, End.IDLE)
+
+    def _machine_fault(self, fault: PrinterFault) -> Outcome:
+        """What a fault means for the card inside (printer.md 3.3); the machine is never asked twice to move."""
+        job, situation = self._job, fault.situation
+        if situation is Situation.OFFLINE or job is None:
+            return self._lost(fault)
+        if situation is Situation.UNCERTAIN:
+            return self._uncertain(job, fault)
+        if situation is Situation.JAMMED:
+            self._cycle.give_up(job, self._strike(fault))
+            self._go(State.JAMMED)
+        elif self._state is State.EJECTING or situation is Situation.FULL:
+            pass  # it stays inside; the eject is repeated when the cause is gone
+        elif situation is Situation.BLOCKED:
+            self._go(State.BLOCKED)
+        else:
+            self._cycle.give_up(job, self._strike(fault))
+            self._go(State.EJECTING)
+            return self.run_once()
+        outcome = self._outcome(End.NEEDS_PERSON, fault, job=job)
+        self._say(outcome.sentence)
+        return outcome
+
+    def _strike(self, fault: PrinterFault) -> CardSpoiled:
+        step = {
+            State.FEEDING: Step.FEED, State.AT_CONTACT: Step.FEED, State.ENCODING: Step.CHIP,
+            State.EJECTING: Step.EJECT,
+        }.get(self._state, Step.PRINT)  # fmt: skip
+        return CardSpoiled(fault.code, reason_of(fault), step, str(fault))
+
+    def _uncertain(self, job: Job, fault: CityError) -> Outcome:
+        self._go(State.UNCERTAIN)
+        self._desk.uncertain(job.claim, fault.code, job.seen)
+        outcome = self._outcome(End.UNCERTAIN, fault, job=job)
+        self._say(outcome.sentence)
+        return outcome
+
+    def _look_for_verdict(self) -> Outcome:
+        """UNCERTAIN ends only when two people have said what became of the card."""
+        job = self._job
+        assert job is not None
+        if not self._desk.is_resolved(job.claim):
+            return self._outcome(End.NEEDS_PERSON, None, "P-U04", job)
+        self._journal.result(Step.RESOLVE, *job.key)
+        self._go(State.RESYNC)
+        self._settle(self._with.printer.state())
+        return self._done(job, End.UNCERTAIN)
+
+    def card_removed(self) -> Outcome:
+        """An operator took a stuck card out through the cover: it is waste, wherever it lies now.
+
+        Raises Rejected S-NOT-JAMMED when no card was stuck or one is still inside.
+        """
+        job = self._job
+        self.last = self._with.printer.state()
+        if (
+            self._state is not State.JAMMED
+            or job is None
+            or self.last.position is not Position.NONE
+        ):
+            raise Rejected("S-NOT-JAMMED", self._state.value, station=self.name)
+        self._journal.result(Step.EJECT, *job.key, to=REJECT, by="operator")
+        job.out = REJECT
+        self._go(State.RESYNC)
+        self._settle(self.last)
+        return self._report(job)
+
+    # -- attach and look -------------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        """Open the machine, enter the floor, and account for a card a crash left open (printer.md 6)."""
+        identity = self._with.printer.identify()
+        self._go(State.RESYNC)
+        try:
+            self._desk.attach(identity.serial, self._with.reader.name)
+            self.last = self._with.printer.state()
+            clock = self._with.clock
+            found = Resume(
+                self._journal, self._desk, self._cycle, self.prepare, clock.now, clock.monotonic
+            ).run(self.last)
+        except BaseException:
+            self._state = State.OFFLINE
+            raise
+        self._job = found.job
+        if found.state is State.READY:
+            self._settle(self._with.printer.state())
+        else:
+            self._go(found.state)
+
+    def _settle(self, machine: PrinterState) -> None:
+        """READY, or BLOCKED by what the machine warns of."""
+        self.last = machine
+        self._go(State.BLOCKED if machine.warnings else State.READY)
+
+    def _look_again(self) -> None:
+        self.last = self._with.printer.state()
+        if self.last.position is not Position.NONE:
+            raise PrinterFault("P-U05", Situation.OFFLINE, "a card is inside a blocked machine")
+        if not self.last.warnings:
+            self._go(State.READY)
+            self._say("")
+
+    def _warning(self) -> str:
+        return self.last.warnings[0] if self.last is not None and self.last.warnings else "P-F01"
+
+    def _lost(self, fault: CityError) -> Outcome:
+        """The machine does not answer: the journal keeps the open step, the next turn attaches anew."""
+        self._state = State.OFFLINE
+        job, self._job = self._job, None
+        return self._outcome(End.NEEDS_PERSON, fault, job=job)
+
+    # -- words -----------------------------------------------------------------------------------------------
+
+    def _go(self, to: State) -> None:
+        """An unlisted step is a bug and stops the station."""
+        if to is not self._state and to not in ALLOWED[self._state]:
+            raise AssertionError(f"{self._state.value} does not lead to {to.value}")
+        self._state = to
+
+    def _ribbon(self) -> str | None:
+        return None if self.last is None else self.last.ribbon
+
+    def _say(self, sentence: str) -> None:
+        """For the board; a database that is away hears it next time."""
+        try:
+            self._desk.say(self._state.value, sentence, self.last)
+        except Unavailable:
+            return
+
+    def _outcome(
+        self, end: End, fault: CityError | None, code: str = "", job: Job | None = None
+    ) -> Outcome:
+        shown = fault or (Rejected(code) if code else None)
+        job = job or self._job
+        sentence = " ".join(explain(shown, self._lang)) if shown is not None else ""
+        return Outcome(
+            end, shown.code if shown is not None else "", sentence,
+            "" if job is None else job.claim.work_order,
+            job.serial if job is not None and job.is_bound else "",
+            "" if job is None else job.chip.hex().upper(),
+            0.0 if job is None else job.seconds,
+        )  # fmt: skip
+
+
+def _bound_serials(equipment: Equipment) -> set[str]:
+    """Card serials this station has spent, whether the database knows or not."""
+    return set(equipment.journal.facts(Step.BIND, "card"))

@@ -1,0 +1,172 @@
+"""The station's short transactions: take work, say where the card is, report its end (architecture.md 10).
+
+Nothing here touches a device, and nothing that touches a device runs inside one of these. Everything may be
+repeated. While the database is away all calls raise Unavailable; the journal remembers meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core import events
+from core.clock import Clock
+from core.db import Database, Tx
+from core.errors import Rejected
+from personalization import floor, journal_import, serials, work
+from personalization.plastic import Spoil
+from personalization.station_journal import Entry, StationJournal
+from personalization.work import Claim, Made, Seen
+from printer.port import PrinterState
+from registry.residence import cards
+from registry.residence.cards import CardData
+from registry.roles import Actor
+
+FRESH = timedelta(seconds=5)  # a claim this young needs no second look before the feed
+LOST = frozenset({"LEASE-LOST", "W-LEASE"})
+JOURNAL_PAGE = 5_000
+
+
+@dataclass(frozen=True, repr=False)
+class Task:
+    """A claimed work order, the card's data, and the card serials this station may still give out."""
+
+    claim: Claim
+    data: CardData
+    serials: tuple[str, ...]
+
+
+class Desk:
+    """One station's side of the database."""
+
+    def __init__(
+        self, db: Database, clock: Clock, journal: StationJournal, operator: Actor
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._journal = journal
+        self.operator = operator
+
+    @property
+    def station(self) -> str:
+        """Whose desk it is."""
+        return self._journal.station
+
+    def attach(self, printer_serial: str, reader: str) -> None:
+        """Enter the station on the floor, with its machine and its reader."""
+        with self._db.write() as tx:
+            floor.attach(
+                tx, self._clock, self.station, self.operator,
+                printer_serial=printer_serial, reader=reader,
+            )  # fmt: skip
+
+    def take(self) -> Task | None:
+        """The next work order, or the one still held; None when there is none.
+
+        Raises Rejected W-STOPPED, W-DRAINING.
+        """
+        with self._db.write() as tx:
+            held = work.held(tx, self.station)
+            claim = held or work.claim(tx, self._clock, self.station, self.operator)
+            if claim is None:
+                return None
+            block = serials.lease_block(tx, self._clock, self.station, claim.lot)
+            return Task(claim, cards.card_data(tx, claim.acc_no), tuple(block))
+
+    def resume(self, claim: Claim) -> Task | None:
+        """The data of a card that a crash interrupted; None when the work order is no longer ours."""
+        with self._db.write() as tx:
+            held = work.held(tx, self.station)
+            if held is None or (held.work_order, held.token) != (claim.work_order, claim.token):
+                return None
+            renewed = work.renew(tx, self._clock, held)
+            block = serials.lease_block(tx, self._clock, self.station, claim.lot)
+            return Task(renewed, cards.card_data(tx, claim.acc_no), tuple(block))
+
+    def still_ours(self, claim: Claim, when_older_than: timedelta = timedelta(0)) -> Claim | None:
+        """Renew the lease; None when another holds it now. A younger claim is taken as it is."""
+        age = work.TERM - (claim.lease.expires_at - self._clock.now())
+        if age < when_older_than:
+            return claim
+        try:
+            with self._db.write() as tx:
+                return work.renew(tx, self._clock, claim)
+        except Rejected as refusal:
+            if refusal.code in LOST:
+                return None
+            raise
+
+    def fed(self, claim: Claim, chip_serial: str) -> bool:
+        """A blank is consumed; whether its chip was never seen before (CH6)."""
+        with self._db.write() as tx:
+            known = work.chip_known(tx, chip_serial)
+            work.fed(tx, self._clock, claim)
+            floor.say(tx, self._clock, self.station, "ENCODING", "")
+            return not known
+
+    def say(self, state: str, sentence: str, printer: PrinterState | None = None) -> None:
+        """One word and one sentence for the board, and the journal lines not seen yet."""
+        with self._db.write() as tx:
+            self._import(tx)
+            floor.say(
+                tx, self._clock, self.station, state, sentence,
+                ribbon=None if printer is None else printer.ribbon,
+                ribbon_left=None if printer is None else printer.ribbon_left,
+            )  # fmt: skip
+
+    def unfed(self, claim: Claim) -> None:
+        """Nothing was fed: the work order is free for others. One that is not ours any more stays as it is."""
+        try:
+            with self._db.write() as tx:
+                self._import(tx)
+                work.unfed(tx, self._clock, claim)
+        except Rejected as refusal:
+            if refusal.code not in LOST:
+                raise
+
+    def made(self, claim: Claim, made: Made) -> None:
+        """A good card lies in the hopper. Rejected LEASE-LOST, W-CHIP-KNOWN, W-SERIAL: it is waste after all."""
+        with self._db.write() as tx:
+            self._import(tx)
+            work.made(tx, self._clock, claim, made)
+
+    def failed(self, claim: Claim, spoil: Spoil, seen: Seen) -> None:
+        """The card is waste; the remake is queued."""
+        with self._db.write() as tx:
+            self._import(tx)
+            work.failed(tx, self._clock, claim, spoil, seen)
+
+    def uncertain(self, claim: Claim, reason: str, seen: Seen) -> None:
+        """Two people have to look for the card. One whose work order is not ours any more is entered as waste."""
+        try:
+            with self._db.write() as tx:
+                self._import(tx)
+                work.uncertain(tx, self._clock, claim, reason, seen)
+        except Rejected as refusal:
+            if refusal.code not in LOST:
+                raise
+
+    def is_resolved(self, claim: Claim) -> bool:
+        """Whether the two people have decided about an uncertain card."""
+        with self._db.read() as tx:
+            return work.by_id(tx, claim.work_order).state != "UNCERTAIN"
+
+    def stop(self, reason: str, reader: str = "") -> None:
+        """Hold this station back until a supervisor clears it, and the one that owns `reader` too."""
+        with self._db.write() as tx:
+            for row in floor.all_stations(tx):
+                if row.name == self.station or (reader and row.reader == reader):
+                    floor.stop(tx, self._clock, row.name, reason, self.station)
+
+    def foreign_card(self, position: str) -> None:
+        """A card was inside that no journal line explains: the security event."""
+        with self._db.write() as tx:
+            self._import(tx)
+            events.append(
+                tx, self._clock, "station.foreign_card", self.station, actor=self.station,
+                position=position,
+            )  # fmt: skip
+
+    def _import(self, tx: Tx) -> None:
+        lines: Sequence[Entry] = self._journal.after(journal_import.last_seq(tx, self.station))
+        for start in range(0, len(lines), JOURNAL_PAGE):
+            journal_import.take_in(tx, self._clock, lines[start : start + JOURNAL_PAGE])
