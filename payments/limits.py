@@ -1,0 +1,117 @@
+"""What the purse host allows: its profile, its parameters, and the limits of a load (iso8583-host.md 7.4, 7.8).
+
+All amounts in fen. A limit that is None is not checked, and costs nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from cardos.spec import ISSUER_ID
+from core.db import Tx
+from registry.residence.gate import PurseGate, purse_gate
+
+AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT = "61", "65", "13"
+# Usages of the masters in the HSM's key directory (hsm-and-ceremony.md 8.1).
+USAGE_LOAD, USAGE_TAC, USAGE_UNLOAD = "11", "12", "13"
+
+Gate = Callable[[Tx, Sequence[str]], Mapping[str, PurseGate]]
+Masters = Callable[[str, int], str]
+
+
+def register_gate(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
+    """The residence register's verdict on cards (registry.residence.gate)."""
+    return {serial: purse_gate(tx, serial) for serial in card_serials}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What terminals download (7.8) and the host itself holds to.
+
+    `purse_fen` most a purse may hold (80), `load_fen` most per load (81), `no_pin_fen` load without PIN up
+    to (82; 0: always with PIN), `purchase_fen` largest off-line purchase (87), `list_hours` oldest blacklist
+    for off-line sales (88), `upload_count` and `upload_minutes` (83, 84), `wait_seconds` (12).
+    """
+
+    purse_fen: int = 100_000
+    load_fen: int = 50_000
+    no_pin_fen: int = 0
+    purchase_fen: int = 30_000
+    list_hours: int = 168
+    upload_count: int = 10
+    upload_minutes: int = 30
+    wait_seconds: int = 30
+    connect_tries: int = 3
+    reversal_tries: int = 3
+    day_change: str = "0000"
+
+    def items(self, merchant_name: str, blacklist: int) -> dict[str, str]:
+        """The items of a parameter download, by tag."""
+        return {
+            "11": "91",
+            "12": f"{self.wait_seconds:02d}",
+            "13": str(self.connect_tries),
+            "22": merchant_name[:20],
+            "23": str(self.reversal_tries),
+            "80": f"{self.purse_fen:012d}",
+            "81": f"{self.load_fen:012d}",
+            "82": f"{self.no_pin_fen:012d}",
+            "83": f"{self.upload_count:03d}",
+            "84": f"{self.upload_minutes:04d}",
+            "85": f"{blacklist:08d}",
+            "86": self.day_change,
+            "87": f"{self.purchase_fen:012d}",
+            "88": f"{self.list_hours:04d}",
+        }
+
+
+@dataclass(frozen=True)
+class HostProfile:
+    """One acquirer: its numbers, the cards it serves, its limits.
+
+    `zone_key` is the HSM's key field for PIN blocks to the bank; empty: no PIN can be passed on.
+    """
+
+    name: str = "host-1"
+    acquirer: str = "48880001"
+    receiver: str = "01050000"
+    issuers: frozenset[bytes] = field(default_factory=lambda: frozenset({ISSUER_ID}))
+    parameters: Parameters = field(default_factory=Parameters)
+    zone_key: str = ""
+    card_day_fen: int | None = None
+    card_day_count: int | None = None
+    terminal_day_fen: int | None = None
+    merchant_day_fen: int | None = None
+    card_failures: int = 8
+    late: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class DaySums:
+    """What was loaded today already: by this card, at this terminal, at this merchant."""
+
+    card_fen: int = 0
+    card_count: int = 0
+    terminal_fen: int = 0
+    merchant_fen: int = 0
+
+
+def refuse_load(profile: HostProfile, amount: int, balance: int, sums: DaySums) -> str | None:
+    """The response code when a load breaks a limit (step 6 of 7.4), None when it may go on."""
+    held = profile.parameters
+    if amount <= 0:
+        return WRONG_AMOUNT
+    over = (
+        amount > held.load_fen,
+        balance + amount > held.purse_fen,
+        _above(profile.card_day_fen, sums.card_fen + amount),
+        _above(profile.terminal_day_fen, sums.terminal_fen + amount),
+        _above(profile.merchant_day_fen, sums.merchant_fen + amount),
+    )
+    if any(over):
+        return AMOUNT_LIMIT
+    return COUNT_LIMIT if _above(profile.card_day_count, sums.card_count + 1) else None
+
+
+def _above(limit: int | None, value: int) -> bool:
+    return limit is not None and value > limit

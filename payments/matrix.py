@@ -1,0 +1,167 @@
+"""Which message is which, and which fields it must, may and must not have (iso8583-host.md 6.1 to 6.3).
+
+Conditions of 6.3 that depend on other fields (C1 account, C3 tracks, C5 PIN) stand in `missing`; a field
+that is not listed is answered with 30, as one that is missing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from payments import requests as r
+from payments.messages import Message
+
+
+class Task(StrEnum):
+    """What a message asks for."""
+
+    SIGN_ON = "sign_on"
+    SIGN_OFF = "sign_off"
+    ECHO = "echo"
+    PARAMETERS = "parameters"
+    PARAMETERS_DONE = "parameters_done"
+    LIST_PAGE = "list_page"
+    LIST_DONE = "list_done"
+    STATUS = "status"
+    BALANCE = "balance"
+    LOAD = "load"
+    UNLOAD = "unload"
+    CONFIRM = "confirm"
+    REVERSE = "reverse"
+    PURCHASE = "purchase"
+    SETTLE = "settle"
+    DETAIL = "detail"
+    PACK = "pack"
+    BATCH_END = "batch_end"
+
+
+LOAD_KINDS = frozenset({r.LOAD, r.CASH_LOAD, r.OTHER_LOAD})
+ONLINE_KINDS = LOAD_KINDS | {r.UNLOAD}
+BANK_KINDS = frozenset({r.LOAD, r.OTHER_LOAD})
+ADVICES = frozenset({Task.CONFIRM, Task.REVERSE, Task.PURCHASE, Task.DETAIL})
+WITHOUT_MAC = frozenset({Task.SIGN_ON, Task.ECHO})
+_NETWORK = {
+    ("0800", "001"): Task.SIGN_ON,
+    ("0800", r.SIGN_ON): Task.SIGN_ON,
+    ("0800", "004"): Task.SIGN_ON,
+    ("0800", "005"): Task.SIGN_ON,
+    ("0800", "006"): Task.SIGN_ON,
+    ("0820", r.SIGN_OFF): Task.SIGN_OFF,
+    ("0820", r.ECHO): Task.ECHO,
+    ("0800", r.PARAMETERS): Task.PARAMETERS,
+    ("0800", r.PARAMETERS_DONE): Task.PARAMETERS_DONE,
+    ("0800", r.BLACKLIST): Task.LIST_PAGE,
+    ("0800", r.STATUS_LIST): Task.LIST_PAGE,
+    ("0800", r.BLACKLIST_DONE): Task.LIST_DONE,
+    ("0800", r.STATUS_LIST_DONE): Task.LIST_DONE,
+    ("0820", r.STATUS): Task.STATUS,
+}
+_UPLOADS = {
+    r.DETAIL: Task.DETAIL,
+    r.DETAIL_BALANCED: Task.DETAIL,
+    r.PACK: Task.PACK,
+    r.END_BALANCED: Task.BATCH_END,
+    r.END_UNBALANCED: Task.BATCH_END,
+    "000": Task.PURCHASE,
+}
+
+
+def task_of(message: Message) -> Task | None:
+    """What a request asks for; None when the dialect or this host does not offer it (answer 40)."""
+    mti, kind, function = message.mti, message.kind, message.function
+    if mti in ("0800", "0820"):
+        return _NETWORK.get((mti, function)) if kind == "00" else None
+    if mti == "0500":
+        return Task.SETTLE if (kind, function) == ("00", r.SETTLEMENT) else None
+    if mti == "0320":
+        task = _UPLOADS.get(function)
+        return None if task is Task.PURCHASE and kind != r.PURCHASE else task
+    if kind == r.PURCHASE and mti in ("0200", "0220"):
+        return Task.PURCHASE
+    if mti == "0200":
+        return _financial(message)
+    if kind in ONLINE_KINDS and r.PROCESSING[kind] == message.text(3):
+        return {"0220": Task.CONFIRM, "0400": Task.REVERSE}.get(mti)
+    return None
+
+
+def _financial(message: Message) -> Task | None:
+    kind = message.kind
+    if r.PROCESSING.get(kind) != message.text(3):
+        return None
+    if kind == r.BALANCE:
+        return Task.BALANCE
+    if kind in ONLINE_KINDS:
+        return Task.UNLOAD if kind == r.UNLOAD else Task.LOAD
+    return None
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """Fields a request must have and may have; everything else is forbidden."""
+
+    must: frozenset[int]
+    may: frozenset[int] = frozenset()
+
+
+_BASE = frozenset({11, 41, 42, 60})
+_SEALED = _BASE | {64}
+_PURSE = _SEALED | {3, 4, 22, 25, 49, 58}
+_CARD = frozenset({2, 14, 23, 35})
+_PIN = frozenset({26, 52, 53})
+_NET = FieldRule(_SEALED, frozenset({62, 63}))
+# Fields the dialect accepts and nobody uses (3.3): track 3, extra data; 63 carries the operator.
+_IGNORED = frozenset({36, 59, 63})
+RULES: dict[Task, FieldRule] = {
+    Task.SIGN_ON: FieldRule(_BASE, frozenset({62, 63})),
+    Task.ECHO: FieldRule(_BASE, frozenset({62, 63, 64})),
+    Task.SIGN_OFF: _NET,
+    Task.PARAMETERS: _NET,
+    Task.PARAMETERS_DONE: _NET,
+    Task.LIST_PAGE: FieldRule(_SEALED | {62}, frozenset({63})),
+    Task.LIST_DONE: FieldRule(_SEALED | {62}, frozenset({63})),
+    Task.STATUS: FieldRule(_SEALED | {62}, frozenset({63})),
+    Task.BALANCE: FieldRule(_SEALED | {3, 22, 25, 49} | _PIN, _CARD | _IGNORED),
+    Task.LOAD: FieldRule(_PURSE, _CARD | _PIN | _IGNORED),
+    Task.UNLOAD: FieldRule(_PURSE, _CARD | _PIN | _IGNORED),
+    Task.CONFIRM: FieldRule(_PURSE | {37, 61}, _IGNORED),
+    Task.REVERSE: FieldRule(_PURSE | {39, 61}, frozenset({2}) | _IGNORED),
+    Task.PURCHASE: FieldRule(_PURSE, _IGNORED),
+    Task.SETTLE: FieldRule(_SEALED | {48, 49, 63}),
+    Task.DETAIL: FieldRule(_SEALED | {3, 4, 22, 25, 49}, frozenset({2, 58, 62}) | _IGNORED),
+    Task.PACK: FieldRule(_SEALED | {48}, _IGNORED),
+    Task.BATCH_END: FieldRule(_SEALED | {48}, _IGNORED),
+}
+
+
+def wrong_field(task: Task, message: Message, no_pin_fen: int = 0) -> int | None:
+    """The first field that is missing or does not belong; None when the message is complete."""
+    rule = RULES[task]
+    present = message.fields.keys()
+    for number in sorted(rule.must - present):
+        return number
+    for number in sorted(present - rule.must - rule.may):
+        return number
+    return _conditional(task, message, no_pin_fen)
+
+
+def _conditional(task: Task, message: Message, no_pin_fen: int) -> int | None:
+    has_account = 2 in message or 35 in message
+    if task in (Task.BALANCE, Task.UNLOAD) and not has_account:
+        return 2
+    if task is Task.LOAD and message.kind != r.CASH_LOAD and not has_account:
+        return 2
+    bank_load = task is Task.LOAD and message.kind in BANK_KINDS
+    if bank_load and message.amount > no_pin_fen and 52 not in message:
+        return 52
+    if any(number in message for number in _PIN) and not all(number in message for number in _PIN):
+        return 52
+    if 53 in message and message.text(53) != r.PIN_CONTROL:
+        return 53
+    if task is Task.DETAIL and (58 in message) == (62 in message):
+        return 58
+    return None
+
+
+def account_of(message: Message) -> str:
+    """The funding account: field 2, or the digits before the separator of track 2."""
+    return message.text(2) or message.text(35).split("D", 1)[0]
