@@ -17,6 +17,8 @@ class Policy:
     list_max_age: timedelta = timedelta(hours=48)
     floor_fen: int = 5_000
     cancel_dormant_months: int = 24
+    objection_days: int = 10
+    objection_decision_days: int = 5  # working days
     breaker_share_percent: int = 2
     breaker_count: int = 200
     breaker_employer_percent: int = 50

@@ -116,13 +116,14 @@ def person_data(person: Resident) -> persons.PersonData:
     )
 
 
-def city(start: date = date(2007, 5, 8), count: int = 4) -> City:
-    """A city with ACTIVE addresses and two employers."""
-    db = Database("sqlite://")
-    db.create_tables()
+def city(start: date = date(2007, 5, 8), count: int = 4, db: Database | None = None) -> City:
+    """A city with ACTIVE addresses and three employers."""
+    if db is None:
+        db = Database("sqlite://")
+        db.create_tables()
     clock = FixedClock(datetime(start.year, start.month, start.day, 1, tzinfo=UTC))
     places = synthetic.addresses(count)
-    companies = synthetic.employers(2, places)
+    companies = synthetic.employers(3, places)
     with db.write() as tx:
         for place in places:
             address.propose(tx, clock, place.code, place.text)

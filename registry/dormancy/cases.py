@@ -32,13 +32,17 @@ class Notice:
 
 @dataclass(frozen=True)
 class Case:
-    """One permit with all that its verdict needs. `deceased`: the record that reports a death."""
+    """One permit with all that its verdict needs.
+
+    `delays`: first day a cause may sleep; `deceased`: the record that reports a death.
+    """
 
     permit_no: str
     valid_until: date
     holds: frozenset[Hold]
     facts: Sequence[Fact]
     notices: Mapping[Hold, Notice]
+    delays: Mapping[Hold, date]
     verdict: Verdict
     deceased: str = ""
 
@@ -53,7 +57,9 @@ class Case:
             return True
         for cause in FEED_OF:
             gap, notice = self.verdict.gaps.get(cause), self.notices.get(cause)
-            if gap is None and (notice is not None or cause in self.holds):
+            if cause in self.holds and cause not in self.verdict.sleeping:
+                return True
+            if gap is None and notice is not None:
                 return True
             if gap is not None and (notice is None or notice.gap_start != gap.gap_start):
                 return True
@@ -104,14 +110,15 @@ def _cases(tx: Tx, day: date, policy: Policy, wanted: Sequence[str] | None) -> l
     found = []
     for permit_no, person, kind, issued_on, valid_until in rows:
         mine, sent = known.get(person, []), notices.get(permit_no, {})
+        later = delays.get(permit_no, {})
         result = domain.verdict(
             mine, PermitType(kind), issued_on, day,
             {cause: notice.sent_on for cause, notice in sent.items()}, policy,
-            delays.get(permit_no),
+            later,
         )  # fmt: skip
         found.append(
             Case(
-                permit_no, valid_until, frozenset(present.get(permit_no, ())), mine, sent, result,
+                permit_no, valid_until, frozenset(present.get(permit_no, ())), mine, sent, later, result,
                 deceased.get(person, ""),
             )
         )  # fmt: skip

@@ -53,14 +53,14 @@ def watch_and_wake(tx: Tx, clock: Clock, case: Case, policy: Policy) -> tuple[in
         if gap is None:
             if row is not None:
                 tx.delete(row)
-            if cause in case.holds:
-                _wake(tx, clock, case, cause, policy)
-                woken += 1
         elif row is None:
             _give_notice(tx, clock, case, cause, gap)
             watched += 1
         else:
             row.gap_start, row.due = gap.gap_start, gap.due
+        if cause in case.holds and cause not in case.verdict.sleeping:
+            _wake(tx, clock, case, cause, policy)
+            woken += 1
     tx.flush()
     return watched, woken
 
@@ -90,7 +90,7 @@ def _wake(tx: Tx, clock: Clock, case: Case, cause: Hold, policy: Policy) -> None
     if spell is not None:
         spell.server_to = day
         outcome = _judge(spell, day, case)
-    evidence = f"{cause}: covered again"
+    evidence = f"{cause}: " + ("no longer due" if cause in case.verdict.gaps else "covered again")
     permits.clear_hold(tx, clock, case.permit_no, cause, Cause(ENGINE, evidence, day), policy)
     events.append(tx, clock, "permit.woken", case.permit_no, cause=cause, outcome=outcome)
 

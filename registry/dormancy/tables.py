@@ -33,7 +33,7 @@ class NoticeRow(Table):
 class DelayRow(Table):
     """Why a cause may not sleep before `until` is over: objection, dispute or emergency (6.8).
 
-    One objection per gap. `decided_*` and `outcome` of an objection: UPHELD or DISMISSED.
+    One objection per gap; a person decides it until `decide_by`: UPHELD or DISMISSED.
     """
 
     __tablename__ = "dormancy_delay"
@@ -51,6 +51,7 @@ class DelayRow(Table):
     until: Mapped[date] = mapped_column(Date)
     evidence: Mapped[str] = mapped_column(String(200))
     actor: Mapped[str] = mapped_column(String(60))
+    decide_by: Mapped[date | None] = mapped_column(Date)
     decided_on: Mapped[date | None] = mapped_column(Date)
     decided_by: Mapped[str | None] = mapped_column(String(60))
     outcome: Mapped[str | None] = mapped_column(String(9))
