@@ -12,7 +12,15 @@ from typing import Literal, Self
 
 from cardos import filesystem as fs
 from cardos import image as images
-from cardos.commands import EXEMPT_FROM_LOCK, LINE_KEY_FREE, PURSE_COMMANDS, Rule, commands_of
+from cardos.commands import (
+    EXEMPT_FROM_LOCK,
+    GREY_LOCK,
+    GREY_LOCK_CLASS,
+    LINE_KEY_FREE,
+    PURSE_COMMANDS,
+    Rule,
+    commands_of,
+)
 from cardos.files import enter, locked_by
 from cardos.filesystem import Node
 from cardos.lifecycle import record_changes
@@ -88,13 +96,14 @@ class Card:
 
         Without `transport_key` a white card: MF with rights F0, its control key eight FF, CREATE FILE
         3F00 allowed once. With one (16 bytes) a chip of a delivered lot: MF with the permit's rights.
-        `serial` has 8 bytes and stands in the ATR. `image` keeps the chip in a file from now on.
+        `rng(n)` gives n bytes for each challenge and each INITIALIZE, and nothing else. `serial` has 8
+        bytes and stands in the ATR, a random one without. `image` keeps the chip in a file from now on.
         """
         if kind not in ("permit", "psam"):
             raise ValueError("a chip is a permit or a psam")
         if transport_key is not None and len(transport_key) != 16:
             raise ValueError("a transport key has 16 bytes")
-        serial = rng(CHIP_SERIAL_LENGTH) if serial is None else serial
+        serial = os.urandom(CHIP_SERIAL_LENGTH) if serial is None else serial
         if len(serial) != CHIP_SERIAL_LENGTH:
             raise ValueError("a chip serial has 8 bytes")
         memory = _factory(PSAM if kind == "psam" else PERMIT, serial, transport_key, t0)
@@ -211,6 +220,8 @@ class Card:
         cla, ins, p1, p2 = raw[:HEADER_LENGTH]
         if chip.memory.byte(CARD_BLOCK_AT):
             raise Sw(SW.BLOCKED)
+        if cla == GREY_LOCK_CLASS and ins in GREY_LOCK:
+            raise Sw(SW.UNKNOWN_INS)
         if cla not in CLASSES:
             raise Sw(SW.UNKNOWN_CLA)
         if ins not in self._known:

@@ -19,6 +19,7 @@ from cardos.state import Apdu, Chip
 ISO, BANK = (0x00, 0x04), (0x80, 0x84)
 EXEMPT_FROM_LOCK = frozenset({Ins.SELECT, Ins.GET_CHALLENGE, Ins.APPLICATION_UNBLOCK})
 LINE_KEY_FREE = frozenset({Ins.WRITE_KEY, Ins.PIN_UNBLOCK})  # protected, but not by key 36
+GREY_LOCK_CLASS, GREY_LOCK = 0xE0, frozenset({0x7A, 0x7C, 0x7E})  # fuel cards, not built (8.12)
 PURSE_COMMANDS = frozenset({Ins.INITIALIZE, Ins.CREDIT, Ins.DEBIT, Ins.UPDATE_LIMIT})
 
 Handler = Callable[[Chip, Apdu], bytes]

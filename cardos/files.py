@@ -32,6 +32,7 @@ from core.tlv import Tlv
 
 TAG_FCI, TAG_NAME, TAG_PROPRIETARY, TAG_SFI, TAG_APPLICATION = 0x6F, 0x84, 0xA5, 0x88, 0x9F0C
 TRANSPORT_CODE_LENGTHS = (7, 8)  # all FF; the manual's text says 8, its example has 7
+DIRECTORY_BODY, FILE_BODY = 8, 7  # of CREATE FILE; a directory's name comes behind
 SSN_AT, SSN_LENGTH = 3, 4
 RECORD_KINDS = (FileKind.FIXED, FileKind.VARIABLE, FileKind.CYCLIC)
 
@@ -71,15 +72,20 @@ def _fci(df: Node) -> bytes:
     return answer
 
 
-def _candidates(chip: Chip) -> list[tuple[Node, list[int]]]:
-    """Directories SELECT can reach from here: current, children, siblings."""
+Candidates = list[tuple[Node, list[int]]]
+
+
+def _children(chip: Chip) -> Candidates:
     path = chip.session.path
-    found = [(current(chip), path)]
-    found += [(node, [*path, node.at]) for node in current(chip).children() if node.is_directory]
-    if len(path) > 1:
-        parent = Node(chip.memory, path[-2])
-        found += [(n, [*path[:-1], n.at]) for n in parent.children() if n.is_directory]
-    return found
+    return [(node, [*path, node.at]) for node in current(chip).children() if node.is_directory]
+
+
+def _siblings(chip: Chip) -> Candidates:
+    path = chip.session.path
+    if len(path) == 1:
+        return []
+    parent = Node(chip.memory, path[-2])
+    return [(node, [*path[:-1], node.at]) for node in parent.children() if node.is_directory]
 
 
 def select(chip: Chip, command: Apdu) -> bytes:
@@ -89,7 +95,8 @@ def select(chip: Chip, command: Apdu) -> bytes:
         mf = Node(chip.memory, root[0])
         if command.data == mf.name:
             return _select_directory(chip, root, command)
-        for node, path in _candidates(chip):
+        here: Candidates = [(current(chip), chip.session.path)]
+        for node, path in here + _siblings(chip) + _children(chip):
             if node.name == command.data:
                 return _select_directory(chip, path, command)
         raise Sw(SW.FILE_NOT_FOUND)
@@ -104,7 +111,7 @@ def select(chip: Chip, command: Apdu) -> bytes:
             raise Sw(SW.BLOCKED)
         chip.session.file = child.at
         return b""
-    for node, path in _candidates(chip):
+    for node, path in _children(chip) + _siblings(chip):
         if node.fid == fid:
             return _select_directory(chip, path, command)
     raise Sw(SW.FILE_NOT_FOUND)
@@ -275,9 +282,10 @@ def create_file(chip: Chip, command: Apdu) -> bytes:
     if fid == FID_MF and chip.memory.byte(WHITE_AT):
         return _create_mf(chip, command)
     df, data = current(chip), command.data
-    chip.demand(df.create_right)
+    _check_body_length(data)
     if df.child(fid) is not None or fid == FID_MF:
         raise Sw(SW.WRONG_P1P2)
+    chip.demand(df.create_right)
     if data[0] == FileKind.DIRECTORY:
         changes = _new_directory(chip, fid, data)
     elif data[0] == FileKind.KEYS:
@@ -290,6 +298,15 @@ def create_file(chip: Chip, command: Apdu) -> bytes:
     return b""
 
 
+def _check_body_length(data: bytes) -> None:
+    """8 bytes and the name for a directory, 7 for everything else."""
+    if data[0] == FileKind.DIRECTORY:
+        if not MIN_NAME <= len(data) - DIRECTORY_BODY <= MAX_NAME:
+            raise Sw(SW.WRONG_LENGTH)
+    elif len(data) != FILE_BODY:
+        raise Sw(SW.WRONG_LENGTH)
+
+
 def _create_mf(chip: Chip, command: Apdu) -> bytes:
     """The MF of a white card anew, against the transport code; replaces MF and key file."""
     data, mf = command.data, Node(chip.memory, chip.session.path[0])
@@ -300,8 +317,11 @@ def _create_mf(chip: Chip, command: Apdu) -> bytes:
         raise Sw(SW.WRONG_P1P2)
     if code != b"\xff" * len(code):
         raise Sw(SW.RIGHT_NOT_MET)
-    room = len(chip.memory) - USER_AT - EF_HEADER - len(MF_NAME)
-    space = min(int.from_bytes(data[1:3], "big"), room)
+    own = EF_HEADER + len(MF_NAME)
+    room = len(chip.memory) - USER_AT - own
+    space = min(int.from_bytes(data[1:3], "big") - own, room)
+    if space < 0:
+        raise Sw(SW.NO_SPACE)
     header = fs.directory_header(FID_MF, space, data[3:6], MF_NAME)
     chip.memory.commit([(mf.at, header), (WHITE_AT, b"\x00")])
     chip.memory.erase(mf.body, room)
@@ -310,14 +330,15 @@ def _create_mf(chip: Chip, command: Apdu) -> bytes:
 
 
 def _new_directory(chip: Chip, fid: int, data: bytes) -> list[Change]:
-    name = data[8:]
-    if not MIN_NAME <= len(name) <= MAX_NAME:
-        raise Sw(SW.WRONG_LENGTH)
+    """A directory's space is what it takes of its parent: its own header and name are in it (2.2)."""
+    name = data[DIRECTORY_BODY:]
     if len(chip.session.path) >= MAX_DEPTH:
         raise Sw(SW.BAD_DATA)
     if any(node.is_directory and node.name == name for node in current(chip).children()):
         raise Sw(SW.WRONG_P1P2)
-    space = int.from_bytes(data[1:3], "big")
+    space = int.from_bytes(data[1:3], "big") - EF_HEADER - len(name)
+    if space < 0:
+        raise Sw(SW.NO_SPACE)
     header = fs.directory_header(fid, space, data[3:6], name)
     return fs.add_child(current(chip), header, space)
 
@@ -327,8 +348,6 @@ def _ef_header(data_type: int, fid: int, space: int, rest: bytes) -> bytes:
 
 
 def _new_key_file(df: Node, fid: int, data: bytes) -> list[Change]:
-    if len(data) != 7:
-        raise Sw(SW.WRONG_LENGTH)
     if df.key_file() is not None:
         raise Sw(SW.WRONG_P1P2)
     space = int.from_bytes(data[1:3], "big")
@@ -339,8 +358,6 @@ def _new_key_file(df: Node, fid: int, data: bytes) -> list[Change]:
 
 
 def _new_purse(df: Node, fid: int, data: bytes) -> list[Change]:
-    if len(data) != 7:
-        raise Sw(SW.WRONG_LENGTH)
     if data[1:3] != b"\x02\x08" or fid not in (FID_ED, FID_EP):
         raise Sw(SW.BAD_DATA)
     header = bytes((data[0],)) + fid.to_bytes(2, "big") + bytes((data[3], data[4], data[6]))
@@ -354,8 +371,6 @@ def _new_file(df: Node, fid: int, data: bytes) -> list[Change]:
     flags = data[0] & (WITH_MAC | WITH_CIPHER)
     if kind not in (FileKind.BINARY, *RECORD_KINDS) or data[0] != kind | flags:
         raise Sw(SW.BAD_DATA)
-    if len(data) != 7:
-        raise Sw(SW.WRONG_LENGTH)
     space, state = int.from_bytes(data[1:3], "big"), bytes(3)
     if kind in (FileKind.FIXED, FileKind.CYCLIC):
         count, length = data[1], data[2]

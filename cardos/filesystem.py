@@ -8,7 +8,7 @@ the body of its directory (purse-card.md 2.2: exactly what a file costs)::
            fixed, cyclic: a = record length, b = number of records, c = slot of the newest (cyclic)
            variable: b = number of records      key file: read = short id, write = add right, bc = bytes used
     purse  type 1, FID 2, use 1, TAC key id 1, SFI of the log 1, proof types 1, on-line proof 4
-    DF     type 1, FID 2, space 2, used 2, create 1, erase 1, application file 1,
+    DF     type 1, FID 2, space of the body 2, used 2, create 1, erase 1, application file 1,
            name length - 1 in bits 8-5, failed unblocks in bits 4-3, lock in bits 2-1
 
 A record slot (fixed, cyclic) is the record and a check byte.

@@ -12,6 +12,7 @@ from cardos.security import (
     find_key,
     keys_of,
     line_key,
+    line_key_of,
     line_mac,
     lock_for_ever,
     take_challenge,
@@ -58,13 +59,20 @@ def _key_file(chip: Chip) -> Node:
 # -- WRITE KEY --------------------------------------------------------------------------------------
 
 
-def unwrap_key(chip: Chip, command: Apdu) -> bytes:
-    """Plain data of WRITE KEY: as sent, or after MAC and cipher under the control key."""
+def guard_of(chip: Chip, command: Apdu) -> Key | None:
+    """The control key that protects this WRITE KEY, None for the plain form; 6A88, 6983."""
     if not command.protected:
-        return command.data
+        return None
     key = control_key(chip)
     if key.tries == 0:
         raise Sw(SW.LOCKED)
+    return key
+
+
+def unwrap_key(chip: Chip, command: Apdu, key: Key | None) -> bytes:
+    """Plain data of WRITE KEY: as sent, or after MAC and cipher under the guarding key."""
+    if key is None:
+        return command.data
     if len(command.data) <= MAC_LENGTH:
         raise Sw(SW.PROTECTION_MISSING)
     return decipher(key, check_mac(chip, command, key, SW.PURSE_MAC_WRONG))
@@ -92,8 +100,9 @@ def write_key(chip: Chip, command: Apdu) -> bytes:
     """80/84 D4: P1 01 adds, P1 = type byte updates; P2 is the key's id."""
     file = _key_file(chip)
     if command.p1 == 0x01:
+        guard = guard_of(chip, command)
         chip.demand(file.write_right)
-        plain = unwrap_key(chip, command)
+        plain = unwrap_key(chip, command, guard)
         _check_record(plain)
         if find_key(current(chip), plain[0] & KIND_MASK, command.p2) is not None:
             raise Sw(SW.BAD_DATA)
@@ -104,12 +113,13 @@ def write_key(chip: Chip, command: Apdu) -> bytes:
     if key is None:
         raise Sw(SW.KEY_NOT_FOUND)
     counted = key.type not in WITH_ALGORITHM
-    if counted and key.type != KeyType.PIN and key.tries == 0:
+    if counted and key.tries == 0:
         raise Sw(SW.LOCKED)
+    guard = guard_of(chip, command)
     chip.demand(key.change)
     if key.stored_type & KEY_PROTECTED == KEY_PROTECTED and not command.protected:
         raise Sw(SW.PROTECTION_MISSING)
-    plain = unwrap_key(chip, command)
+    plain = unwrap_key(chip, command, guard)
     _check_record(plain)
     if plain[0] & KIND_MASK != key.type:
         raise Sw(SW.BAD_DATA)
@@ -321,13 +331,13 @@ def application_unblock(chip: Chip, command: Apdu) -> bytes:
     key = line_key(chip, 0)
     chip.demand(key.use)
     if df.failed_unblocks >= fs.MAX_FAILED_UNBLOCKS:  # the power went before the lock was written
-        lock_for_ever(chip)
+        lock_for_ever(df)
         raise Sw(SW.LOCKED_FOR_EVER)
     challenge = take_challenge(chip)
     chip.memory.commit([df.lock_change(df.lock, df.failed_unblocks + 1)])
     if not crypto.equal(command.data, line_mac(key, challenge, command.head)):
         if df.failed_unblocks >= fs.MAX_FAILED_UNBLOCKS:
-            lock_for_ever(chip)
+            lock_for_ever(df)
             raise Sw(SW.LOCKED_FOR_EVER)
         raise Sw(SW.MAC_WRONG)
     chip.memory.commit([df.lock_change(fs.UNLOCKED, 0)])
@@ -336,16 +346,11 @@ def application_unblock(chip: Chip, command: Apdu) -> bytes:
 
 def card_block(chip: Chip, command: Apdu) -> bytes:
     """84 16 00 00: the end of the card; key 36/00 of the current directory, else of the MF."""
-    try:
-        key = line_key(chip, 0)
-    except Sw as missing:
-        found = find_key(Node(chip.memory, chip.session.path[0]), KeyType.LINE, 0)
-        if missing.sw != SW.KEY_NOT_FOUND or found is None:
-            raise
-        if found.tries == 0:
-            raise Sw(SW.LOCKED_FOR_EVER) from missing
-        key = found
+    owner = current(chip)
+    if find_key(owner, KeyType.LINE, 0) is None:
+        owner = Node(chip.memory, chip.session.path[0])
+    key = line_key_of(owner, 0)
     chip.demand(key.use)
-    check_mac(chip, command, key, SW.MAC_WRONG)
+    check_mac(chip, command, key, SW.MAC_WRONG, owner)
     chip.memory.commit([(CARD_BLOCK_AT, bytes((SET,)))])
     return b""

@@ -1,7 +1,7 @@
 """The terminal's security module: 8070, 8072, generic crypto, keys in usage form (purse-card.md 9)."""
 
 from cardos.filesystem import Node, binary_changes
-from cardos.lifecycle import record_changes, unwrap_key
+from cardos.lifecycle import guard_of, record_changes, unwrap_key
 from cardos.memory import Change
 from cardos.purse import session_mac
 from cardos.security import USAGE_MARK, USAGE_TRIES, Key, current, find_key, keys_of
@@ -69,8 +69,9 @@ def write_usage_key(chip: Chip, command: Apdu) -> bytes:
     file = current(chip).key_file()
     if file is None:
         raise Sw(SW.FILE_NOT_FOUND)
+    guard = guard_of(chip, command)
     chip.demand(file.write_right)
-    plain = unwrap_key(chip, command)
+    plain = unwrap_key(chip, command, guard)
     usage, version, algorithm = _check_usage(plain)
     value = plain[USAGE_PREFIX:]
     if usage == PsamKey.CONTROL:
@@ -213,7 +214,7 @@ def derive_key(chip: Chip, command: Apdu) -> bytes:
     if key is None:
         raise Sw(SW.NO_SUCH_KEY_VERSION)
     kind = usage & 0x1F
-    if kind not in MAY_MAC | MAY_ENCRYPT:
+    if kind not in MAY_MAC | MAY_ENCRYPT or key.fourth == ALGORITHM_SM4:  # 80FA computes in DES
         raise Sw(SW.WRONG_KIND)
     if len(command.data) != (usage >> 5) * FACTOR_LENGTH:
         raise Sw(SW.WRONG_LENGTH)

@@ -184,8 +184,7 @@ def initialize(chip: Chip, command: Apdu) -> bytes:
     transaction, fid, kind = INITIALIZE[command.p1, command.p2]
     purse = _purse(chip, fid)
     key = find_key(current(chip), kind, command.data[0])
-    tac_key = find_key(current(chip), KeyType.TAC, purse.tac_key_id)
-    if key is None or (tac_key is None and transaction != Transaction.UNLOAD):
+    if key is None:
         raise Sw(SW.NO_SUCH_KEY_VERSION)
     chip.demand(purse.node.use_right)
     chip.demand(key.use)

@@ -129,11 +129,16 @@ def control_key(chip: Chip) -> Key:
     raise Sw(SW.KEY_NOT_FOUND)
 
 
-def line_key(chip: Chip, key_id: int, missing: int = SW.KEY_NOT_FOUND) -> Key:
-    """The type 36 key of the current directory; 9303 when it is locked."""
-    key = find_key(current(chip), KeyType.LINE, key_id)
+def line_key(chip: Chip, key_id: int) -> Key:
+    """The type 36 key of the current directory; 6A88 without one, 9303 when it is locked."""
+    return line_key_of(current(chip), key_id)
+
+
+def line_key_of(directory: Node, key_id: int) -> Key:
+    """The type 36 key of a directory."""
+    key = find_key(directory, KeyType.LINE, key_id)
     if key is None:
-        raise Sw(missing)
+        raise Sw(SW.KEY_NOT_FOUND)
     if key.tries == 0:
         raise Sw(SW.LOCKED_FOR_EVER)
     return key
@@ -158,10 +163,11 @@ def line_mac(key: Key, challenge: bytes, message: bytes) -> bytes:
     return crypto.sm_mac(key.value, crypto.sm_iv(challenge), message)
 
 
-def check_mac(chip: Chip, command: Apdu, key: Key, wrong: int) -> bytes:
+def check_mac(chip: Chip, command: Apdu, key: Key, wrong: int, owner: Node | None = None) -> bytes:
     """Verify the MAC at the end of a command's data and return what stands before it.
 
-    Counts the failure in the key; the last failure of a type 36 key locks the directory for good (9303).
+    Counts the failure in the key; the last failure of a type 36 key locks its directory (`owner`, by
+    default the current one) for good: 9303.
     """
     challenge = take_challenge(chip)
     data, mac = command.data[:-MAC_LENGTH], command.data[-MAC_LENGTH:]
@@ -171,15 +177,14 @@ def check_mac(chip: Chip, command: Apdu, key: Key, wrong: int) -> bytes:
         chip.memory.commit([key.restore_change()])
         return data
     if key.tries == 0 and key.type == KeyType.LINE:
-        lock_for_ever(chip)
+        lock_for_ever(owner or current(chip))
         raise Sw(SW.LOCKED_FOR_EVER)
     raise Sw(wrong)
 
 
-def lock_for_ever(chip: Chip) -> None:
-    """Permanent lock of the current directory."""
-    df = current(chip)
-    chip.memory.commit([df.lock_change(fs.LOCKED_FOR_EVER, df.failed_unblocks)])
+def lock_for_ever(df: Node) -> None:
+    """Permanent lock of a directory."""
+    df.memory.commit([df.lock_change(fs.LOCKED_FOR_EVER, df.failed_unblocks)])
 
 
 def encipher(key: Key, plain: bytes) -> bytes:
@@ -276,8 +281,8 @@ def reader(chip: Chip, command: Apdu, node: Node) -> Reader:
         if must:
             raise Sw(SW.PROTECTION_MISSING)
         return Reader(None, b"", False)
-    challenge = take_challenge(chip)
     if len(command.data) != MAC_LENGTH:
         raise Sw(SW.PROTECTION_MISSING)
+    challenge = take_challenge(chip)
     check_mac(chip, command, key, SW.MAC_WRONG)
     return Reader(key, challenge, node.with_cipher)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cardos import spec
 from cardos.memory import Eeprom, JournalFull
 from core import crypto
 from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, Host, bank, key, psam, white
@@ -27,7 +28,8 @@ def host() -> Host:
         ("10A4000000", 0x6E00),
         ("00FF000000", 0x6D00),
         ("0050000000", 0x6E00),  # known instruction, other class
-        ("E07A080000", 0x6E00),  # grey lock is not built
+        ("E07A080000", 0x6D00),  # grey lock is not built
+        ("E050000000", 0x6E00),
         ("80700000" + "14" + "00" * 20, 0x6D00),  # a permit chip is no PSAM
         ("00A4010000", 0x6A86),
         ("00A4040203414141", 0x6A86),
@@ -59,7 +61,8 @@ def host() -> Host:
         ("00B201AC00", 0x6981),
         ("00D6950001AA", 0x6987),
         ("00E200C017" + "00" * 23, 0x6982),  # the log is the card's own
-        ("04B0950001", 0x6984),
+        ("04B0950001", 0x6987),
+        ("04B09500041122334401", 0x6984),
         ("04B2019401", 0x6A82),
         ("04B201C400", 0x6900),
         ("80D4FEFF01AA", 0x6A86),
@@ -151,6 +154,58 @@ def test_space_of_the_manuals_script():
     assert host.sw("80E0001707A805DCF0F0FFFF") == 0x6A84
 
 
+@pytest.mark.parametrize(("space", "sw"), [(838, 0x9000), (837, 0x6A84)])
+def test_a_directory_pays_for_its_own_header_and_name(space, sw):
+    """The manual's files need 838 bytes with 11 + 9 for the directory itself (purse-card.md 2.2)."""
+    host = white()
+    body = b"\x38" + space.to_bytes(2, "big") + bytes.fromhex("F0F095FFFF") + PURSE_AID
+    assert host.create(0x3F01, body) == 0x9000
+    host.select(PURSE_AID)
+    for command in (
+        "80E00000073F018F95F0FFFF", "80E0001507A8001EF0F0FFFF", "80E0001607A80027F0F0FFFF",
+        "80E00018072E0A17F1EFFFFF", "80E00001072F0208F100FF18",
+    ):  # fmt: skip
+        assert host.sw(command) == 0x9000
+    assert host.sw("80E00002072F0208F000FF18") == sw
+
+
+def test_the_mf_is_the_whole_chip_and_gives_back_what_is_erased():
+    host = white()
+    room = spec.CHIP_MEMORY - spec.EF_HEADER - len(spec.MF_NAME) - (0x80 + spec.EF_HEADER)
+    whole = (room - spec.EF_HEADER).to_bytes(2, "big").hex()
+    more = (room - spec.EF_HEADER + 1).to_bytes(2, "big").hex()
+    assert host.sw("80E00015 0728".replace(" ", "") + more + "F0F0FFFF") == 0x6A84
+    assert host.sw("80E00015 0728".replace(" ", "") + whole + "F0F0FFFF") == 0x9000
+    assert host.sw("80E0001607280001F0F0FFFF") == 0x6A84
+    host.ok("800E000000")
+    assert host.sw("80E00015 0728".replace(" ", "") + whole + "F0F0FFFF") == 0x9000
+
+
+def test_the_order_of_checks_in_create_file():
+    """Length, then existence, then right, then content, then space (purse-card.md 17)."""
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380100EFEF00FFFF") + b"CLOSED") == 0x9000
+    host.select(b"CLOSED")
+    assert host.create(0x15, bytes.fromhex("280008F0F0FFFF")) == 0x9000
+    host.select(b"CLOSED")  # the rights count: nothing may be created
+    assert host.sw("80E000150828000AF0F0FFFF00") == 0x6700
+    assert host.sw("80E000150728000AF0F0FFFF") == 0x6A86
+    assert host.sw("80E000160729000AF0F0FFFF") == 0x6982
+    assert host.sw("80E0001607287FFFF0F0FFFF") == 0x6982
+
+
+def test_names_are_looked_up_here_beside_and_below():
+    host = white()
+    for fid, name in ((0x3F01, b"FIRST"), (0x3F02, b"OTHER")):
+        assert host.create(fid, bytes.fromhex("380200F0F000FFFF") + name) == 0x9000
+    host.select(b"FIRST")
+    assert host.create(0x4F01, bytes.fromhex("380100F0F000FFFF") + b"OTHER") == 0x9000
+    host.select(b"OTHER")  # the sibling goes before the child of the same name
+    assert host.sw("00A40000024F01") == 0x6A82
+    host.select(b"FIRST")
+    host.ok("00A40000024F01")
+
+
 def test_directories_nest_two_levels_below_the_mf():
     host = white()
     for fid, name in ((0x3F01, b"FIRST"), (0x3F02, b"SECOND")):
@@ -175,6 +230,27 @@ def test_wrong_authentications_lock_the_key_for_ever():
     assert [host.authenticate(bytes(8)) for _ in range(4)] == [0x63C2, 0x63C1, 0x63C0, 0x6983]
     host.card.reset()
     assert host.authenticate(b"\xff" * 8) == 0x6983
+
+
+def test_a_locked_pin_is_not_opened_by_writing_it(host):
+    """The counter is taken over only if the key is not locked (purse-card.md 4.1)."""
+    assert host.create(0x4F01, bytes.fromhex("380100F0F000FFFF") + b"INNER") == 0x9000
+    host.select(b"INNER")
+    assert host.create(0, bytes.fromhex("3F004080F0FFFF")) == 0x9000
+    host.ok("80D4010008" + "3AF0F01122123456")
+    host.ok("80D43A0008" + "3AF0F01133654321")
+    wrong = "0020000003999999"
+    assert [host.sw(wrong) for _ in range(3)] == [0x63C2, 0x63C1, 0x63C0]  # three of the new record
+    assert host.sw("80D43A0008" + "3AF0F01133654321") == 0x6983
+
+
+def test_a_locked_control_key_is_told_before_a_right_that_is_not_met(host):
+    for _ in range(3):
+        host.protected("84D40105", bytes(21), bytes(16), cipher=True)
+    host.ok("00A40000023F00")
+    assert host.create(0x3F05, bytes.fromhex("380100F0F000FFFF") + b"BELOW") == 0x9000
+    host.select(PURSE_AID)
+    assert host.protected("84D40105", bytes(21), key("control"), cipher=True)[1] == 0x6983
 
 
 def test_wrong_pins_and_the_way_back(host):
@@ -226,6 +302,17 @@ def test_three_failed_unblocks_lock_for_ever_over_resets(host):
     assert codes == [0x6988, 0x6988, 0x9303, 0x9303]
 
 
+def test_card_block_with_the_key_of_the_mf():
+    """A directory without a line key uses the MF's; its last failure locks the MF, not the directory."""
+    host = white()
+    host.ok("80D4010015" + "36F0F0FF33" + key("mf line").hex())
+    assert host.create(0x3F01, bytes.fromhex("380100F0F000FFFF") + b"EMPTY") == 0x9000
+    host.select(b"EMPTY")
+    codes = [host.protected("84160000", b"", bytes(16))[1] for _ in range(4)]
+    assert codes == [0x6988, 0x6988, 0x9303, 0x9303]
+    assert host.sw("00A40000023F00") == 0x6A81
+
+
 def test_card_block_is_the_end(host):
     host.protected_ok("84160000", b"", key("line"))
     atr = host.card.atr
@@ -263,6 +350,21 @@ def test_records_of_every_kind(host):
 
 
 # -- purse ------------------------------------------------------------------------------------------
+
+
+def test_without_a_tac_key_nothing_is_committed():
+    """INITIALIZE asks for the session's key only; the commit needs the TAC key (9403)."""
+    host = bank()
+    from cardos.filesystem import Node
+    from cardos.security import find_key
+
+    found = find_key(Node(host.card._memory, host.card._chip.session.df), 0x34)
+    host.card._memory.program(found.at + 1, b"\x09")  # it has another id than the purses ask for
+    answer, sw = host.initialize(1, 2, 0)
+    assert sw == 0x9000
+    before = host.card._memory.dump()[2048:]
+    assert host.sw(host.debit_command(answer, 0, 6)) == 0x9403
+    assert host.card._memory.dump()[2048:] == before
 
 
 def test_a_second_initialize_forgets_the_first(host):
