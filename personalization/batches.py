@@ -77,7 +77,7 @@ def plan(
     points = {order.point for order, _ in rows}
     batch = BatchRow(
         number=f"B{day:%Y%m%d}-{sequence:03d}", point=points.pop() if len(points) == 1 else None,
-        template=template.name, template_sha256=template.sha256, profile=profile,
+        template=orders.PROFILES[profile], template_sha256=template.sha256, profile=profile,
         state=BatchState.PLANNED, created_at=clock.now(), created_by=planner.name,
     )  # fmt: skip
     tx.add(batch)
@@ -108,7 +108,7 @@ def _waiting(
     if point is not None:
         query = query.where(OrderRow.point == point)
     now = clock.now()
-    found = list(tx.execute(query).tuples())
+    found: list[tuple[OrderRow, WorkOrderRow]] = list(tx.execute(query))
     found.sort(
         key=lambda pair: (
             schedule.rank(pair[0], pair[1].attempt, now), pair[0].ordered_at, pair[0].point,
@@ -280,7 +280,7 @@ def _members(
             .join(WorkOrderRow, WorkOrderRow.acc_no == OrderRow.acc_no)
             .where(WorkOrderRow.batch == number, WorkOrderRow.state.in_(list(states)))
             .order_by(WorkOrderRow.id)
-        ).tuples()
+        )
     )
 
 

@@ -163,7 +163,7 @@ def cards_today(tx: Tx, name: str) -> tuple[int, int]:
             select(PlasticRow.place, func.count())
             .where(PlasticRow.station == name)
             .group_by(PlasticRow.place)
-        ).tuples()
+        )
     )
     good = sum(count for place, count in counts.items() if place in GOOD)
     return good, sum(count for place, count in counts.items() if place in _WASTED)

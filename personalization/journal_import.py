@@ -15,6 +15,7 @@ from core.errors import EvidenceMismatch
 from personalization.station_journal import FIRST_HASH, Entry, Phase, Step, check_chain
 from personalization.tables import JournalRow, StationRow
 
+HOPPER = "hopper"  # an EJECT line's `to` for a good card
 WHOLE = (Step.FEED, Step.BIND, Step.CHIP, Step.PRINT, Step.EJECT)
 MAX_LINES = 10_000  # one call
 
@@ -98,7 +99,7 @@ def was_fed(tx: Tx, work_order: str, token: int) -> bool:
     feeds = [row for row in lines(tx, work_order, token) if row.step == Step.FEED]
     if not feeds:
         return False
-    return not (feeds[-1].phase == Phase.RESULT and json.loads(feeds[-1].facts).get("fed") == 0)
+    return not (feeds[-1].phase == Phase.RESULT and facts(feeds[-1]).get("fed") == 0)
 
 
 def is_known(tx: Tx, work_order: str, token: int) -> bool:
@@ -106,21 +107,49 @@ def is_known(tx: Tx, work_order: str, token: int) -> bool:
     return bool(lines(tx, work_order, token))
 
 
-def require_whole(tx: Tx, work_order: str, token: int, chip_serial: str, card_serial: str) -> None:
+def require_whole(
+    tx: Tx,
+    work_order: str,
+    token: int,
+    chip_serial: str,
+    card_serial: str,
+    *,
+    ejected: bool = True,
+) -> None:
     """I4: every step from feed to eject stands in the journal under this token, for these numbers.
 
+    With `ejected` False the intent to eject into the hopper is enough: the card was found and scanned.
     Raises EvidenceMismatch W-JOURNAL naming the first step that is missing.
     """
     found = lines(tx, work_order, token)
-    done = {row.step for row in found if row.phase == Phase.RESULT}
+    done = [Step(row.step) for row in found if row.phase == Phase.RESULT]
     absent = [wanted for wanted in WHOLE if wanted not in done]
+    if not ejected and absent == [Step.EJECT]:
+        absent = []
     if absent:
         raise EvidenceMismatch("W-JOURNAL", f"no {absent[0]} result", step=absent[0])
-    bound = [json.loads(row.facts) for row in found if row.step == Step.BIND]
-    if not any(_names(facts, chip_serial, card_serial) for facts in bound):
+    if done.count(Step.PRINT) < _panels_wanted(found):
+        raise EvidenceMismatch("W-JOURNAL", "a panel is missing", step=Step.PRINT)
+    ways = [facts(row).get("to") for row in found if row.step == Step.EJECT]
+    if not ways or ways[-1] != HOPPER:
+        raise EvidenceMismatch("W-JOURNAL", "it was not ejected as good", step=Step.EJECT)
+    bound = [facts(row) for row in found if row.step == Step.BIND]
+    if not any(_names(said, chip_serial, card_serial) for said in bound):
         raise EvidenceMismatch("W-JOURNAL", "other numbers were bound", step=Step.BIND)
 
 
-def _names(facts: dict[str, str | int], chip_serial: str, card_serial: str) -> bool:
-    values = {str(value).upper() for value in facts.values()}
+def _panels_wanted(found: list[JournalRow]) -> int:
+    """How many panels the newest intent to print announced."""
+    said = [facts(row) for row in found if row.step == Step.PRINT and row.phase == Phase.INTENT]
+    return int(said[-1].get("wanted", 1)) if said else 1
+
+
+def _names(said: dict[str, str | int], chip_serial: str, card_serial: str) -> bool:
+    values = {str(value).upper() for value in said.values()}
     return {chip_serial.upper(), card_serial} <= values
+
+
+def facts(row: JournalRow) -> dict[str, str | int]:
+    """The small values of a line."""
+    found: dict[str, str | int] = json.loads(row.facts)
+    return found

@@ -86,7 +86,7 @@ def loaded(tx: Tx, clock: Clock, station: str) -> list[tuple[BatchRow, TrayRow]]
         .join(best, best.c.queue == BatchRow.number)
         .where(TrayRow.station == station, BatchRow.state.in_(OPEN_BATCHES))
         .order_by(best.c.rank, best.c.since, BatchRow.point, BatchRow.number, TrayRow.opened_at)
-    ).tuples()
+    )
     usable: dict[str, tuple[BatchRow, TrayRow]] = {}
     for batch, tray in found:
         if batch.number not in usable and balance.left(tx, tray.id) > 0:
@@ -109,7 +109,7 @@ def age(tx: Tx, clock: Clock) -> int:
             OrderRow.ordered_at <= now - AGE_STEP,
         )
         .limit(MAX_LISTED)
-    ).tuples()
+    )
     moved = 0
     for lease, order, work in rows:
         better = rank(order, work.attempt, now)
@@ -153,7 +153,7 @@ def queue(tx: Tx, clock: Clock, point: str | None = None, limit: int = MAX_LISTE
             work.id, work.acc_no, work.attempt, work.batch, order.point,
             rank(order, work.attempt, now), order.ordered_at, work.state,
         )
-        for work, order in tx.execute(query).tuples()
+        for work, order in tx.execute(query)
     ]  # fmt: skip
     found.sort(key=lambda item: (item.rank, item.waits_since, item.point, item.acc_no))
     return found[:limit]

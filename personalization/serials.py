@@ -83,5 +83,5 @@ def tally(tx: Tx, lot: str | None = None) -> dict[str, int]:
     query = select(SerialRow.state, func.count()).group_by(SerialRow.state)
     if lot is not None:
         query = query.where(SerialRow.lot == lot)
-    found = dict(tx.execute(query).tuples())
+    found = dict(iter(tx.execute(query)))
     return {state: found.get(state, 0) for state in (FREE, USED, VOID)}

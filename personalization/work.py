@@ -172,16 +172,23 @@ def renew(tx: Tx, clock: Clock, claim: Claim, term: timedelta = TERM) -> Claim:
 
 def unfed(tx: Tx, clock: Clock, claim: Claim) -> None:
     """CLAIMED to RELEASED: the journal proves that no blank was fed. Raises LEASE-LOST, W-STATE, W-FED."""
-    row = _owned(tx, claim)
-    if row is None:
-        raise _lost(claim)
-    if row.state == WorkState.RELEASED:
+    row = by_id(tx, claim.work_order)
+    if row.state == WorkState.RELEASED and row.token == claim.token:
         return
+    if _owned(tx, claim) is None:
+        raise _lost(claim)
     if journal_import.was_fed(tx, claim.work_order, claim.token):
         raise Rejected("W-FED", "the journal says a blank was fed", work_order=claim.work_order)
+    free(tx, row, claim)
+    events.append(tx, clock, "work_order.given_back", row.id, actor=claim.station)
+
+
+def free(tx: Tx, row: WorkOrderRow, claim: Claim) -> None:
+    """CLAIMED to RELEASED: nobody's; the claim's token is old from here on."""
     step(row, WorkState.RELEASED, WORK_ALLOWED)
     leases.give_back(tx, claim.lease)
-    events.append(tx, clock, "work_order.given_back", row.id, actor=claim.station)
+    row.station, row.tray = None, None
+    tx.flush()
 
 
 def fed(tx: Tx, clock: Clock, claim: Claim, seen: Seen | None = None) -> None:
@@ -309,9 +316,6 @@ def by_id(tx: Tx, work_order: str, lock: bool = True) -> WorkOrderRow:
 def _owned(tx: Tx, claim: Claim) -> WorkOrderRow | None:
     """The work order, locked, when the claim's token is its newest; None when the token is old."""
     row = by_id(tx, claim.work_order)
-    lease = tx.get(leases.LeaseRow, (claim.batch, claim.work_order), with_for_update=True)
-    if lease is None or lease.token != claim.token or lease.holder not in (claim.station, None):
-        return None
     return row if row.token == claim.token and row.station == claim.station else None
 
 

@@ -1,0 +1,206 @@
+"""A production centre for tests: a settled city, its people, blanks, stations that only keep a journal."""
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from core.clock import FixedClock
+from core.db import Database, Tx
+from personalization import batches, floor, journal_import, orders, serials, stock, work
+from personalization.plastic import Spoil
+from personalization.states import SpoilCode
+from personalization.station_journal import FIRST_HASH, Entry, Phase, Step
+from personalization.tables import WorkOrderRow
+from personalization.work import Claim, Made, Seen
+from registry import settlers
+from registry.points.places import by_code
+from registry.residence import applications
+from registry.roles import Actor, Role
+
+SUPERVISOR = Actor.of("supervisor Gao", Role.CARD_SUPERVISOR)
+SECOND = Actor.of("supervisor Tang", Role.CARD_SUPERVISOR)
+OFFICER = Actor.of("officer Luo", Role.DATA_OFFICER)
+OPERATOR = Actor.of("operator Deng", Role.CARD_OPERATOR)
+OTHER_OPERATOR = Actor.of("operator Qin", Role.CARD_OPERATOR)
+KEEPER = Actor.of("keeper Song", Role.STOCK_KEEPER)
+OTHER_KEEPER = Actor.of("keeper Xu", Role.STOCK_KEEPER)
+QC = Actor.of("inspector Han", Role.CARD_QC)
+REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
+LOT = "07001"
+START = datetime(2007, 6, 18, 1, 0, tzinfo=UTC)
+CHIP_TYPE = "PERMIT-16K"
+
+
+@dataclass
+class Diary:
+    """A station's journal in memory: the lines a real one writes, in the same chain."""
+
+    station: str
+    entries: list[Entry] = field(default_factory=list)
+
+    def write(self, step: Step, phase: Phase, claim: Claim | None, **facts: str | int) -> None:
+        order, token = ("", 0) if claim is None else (claim.work_order, claim.token)
+        previous = self.entries[-1].hash if self.entries else FIRST_HASH
+        draft = Entry(
+            self.station, len(self.entries) + 1, START.isoformat(), step, phase, order, token,
+            facts, previous,
+        )  # fmt: skip
+        self.entries.append(Entry(**{**vars(draft), "hash": draft.digest()}))
+
+    def cycle(self, claim: Claim, seen: Seen, until: Step = Step.EJECT) -> None:
+        """Lines of a card that went as far as the result of `until`."""
+        self.write(Step.CLAIM, Phase.RESULT, claim)
+        numbers = {"chip": seen.chip_serial or "", "card": seen.card_serial or ""}
+        for step in (Step.FEED, Step.BIND, Step.CHIP, Step.PRINT, Step.EJECT):
+            facts: dict[str, str | int] = dict(numbers) if step is Step.BIND else {}
+            if step is Step.EJECT:
+                facts = {"to": "hopper"}
+            self.write(step, Phase.INTENT, claim, **facts)
+            if step is Step.FEED:
+                facts = {"fed": seen.fed}
+            self.write(step, Phase.RESULT, claim, **facts)
+            if step is until:
+                return
+
+
+@dataclass
+class Centre:
+    """Everything on one database and one clock."""
+
+    db: Database
+    clock: FixedClock
+    settled: list[settlers.Settler]
+    diaries: dict[str, Diary] = field(default_factory=dict)
+    chips: int = 0
+
+    def approve(self, tx: Tx, number: int, point: str = "001") -> str:
+        """A resident applies at a point and is approved; returns the acceptance number."""
+        acc_no = settlers.apply_for_permit(tx, self.clock, self.settled[number], by_code(point))
+        applications.verify(tx, self.clock, acc_no)
+        applications.approve(tx, self.clock, acc_no, REVIEWER, note="seen")
+        return acc_no
+
+    def order(self, *numbers: int, point: str = "001") -> list[str]:
+        """Approved applications taken in as production orders."""
+        with self.db.write() as tx:
+            found = [self.approve(tx, number, point) for number in numbers]
+        with self.db.write() as tx:
+            orders.take_in(tx, self.clock)
+        return found
+
+    def fill_vault(self, quantity: int = 200, lot: str = LOT) -> None:
+        with self.db.write() as tx:
+            stock.announce_lot(
+                tx, self.clock, lot, supplier="Card works", stock="residence-1",
+                chip_type=CHIP_TYPE, transport_key=f"lot-{lot}", quantity=quantity, actor=KEEPER,
+            )  # fmt: skip
+            stock.receive_lot(tx, self.clock, lot, quantity, KEEPER, OTHER_KEEPER)
+
+    def attach(self, *names: str) -> None:
+        with self.db.write() as tx:
+            for name in names:
+                floor.attach(tx, self.clock, name, OPERATOR, printer_serial=f"P-{name}")
+                self.diaries[name] = Diary(name)
+
+    def release(self, point: str | None = None) -> str:
+        with self.db.write() as tx:
+            number = batches.plan(tx, self.clock, OFFICER, point=point)
+            batches.release(tx, self.clock, number, SUPERVISOR)
+        return number
+
+    def issue(self, batch: str, station: str, quantity: int) -> str:
+        with self.db.write() as tx:
+            return stock.issue(tx, self.clock, batch, station, LOT, quantity, KEEPER, OTHER_KEEPER)
+
+    def claim(self, station: str = "S1", operator: Actor = OPERATOR) -> Claim:
+        with self.db.write() as tx:
+            found = work.claim(tx, self.clock, station, operator)
+        assert found is not None
+        return found
+
+    def next_chip(self) -> str:
+        self.chips += 1
+        return f"{0xC0FFEE0000000000 + self.chips:016X}"
+
+    def numbers(self, claim: Claim) -> Seen:
+        """A chip and the next card serial of the station's block."""
+        with self.db.write() as tx:
+            block = serials.lease_block(tx, self.clock, claim.station, claim.lot)
+        return Seen(self.next_chip(), block[0])
+
+    def import_journal(self, tx: Tx, station: str) -> None:
+        newest = journal_import.last_seq(tx, station)
+        journal_import.take_in(tx, self.clock, self.diaries[station].entries[newest:])
+
+    def make(self, claim: Claim, seen: Seen | None = None) -> Made:
+        """The whole cycle of a good card, reported in one commit."""
+        seen = seen or self.numbers(claim)
+        assert seen.chip_serial
+        assert seen.card_serial
+        self.diaries[claim.station].cycle(claim, seen)
+        self.clock.advance(timedelta(seconds=38))
+        made = Made(seen.chip_serial, seen.card_serial, 38.0, "R-1")
+        with self.db.write() as tx:
+            self.import_journal(tx, claim.station)
+            work.made(tx, self.clock, claim, made)
+        return made
+
+    def spoil(
+        self, claim: Claim, code: SpoilCode = SpoilCode.PR1, until: Step = Step.CHIP
+    ) -> WorkOrderRow | None:
+        """A card that failed at the head; returns the remake."""
+        seen = self.numbers(claim)
+        self.diaries[claim.station].cycle(claim, seen, until)
+        self.clock.advance(timedelta(seconds=20))
+        with self.db.write() as tx:
+            self.import_journal(tx, claim.station)
+            return work.failed(
+                tx, self.clock, claim, Spoil(code, "print", f"box-{claim.station}"), seen
+            )
+
+    def run_all(self, station: str = "S1") -> list[Made]:
+        """Every claimable work order made well."""
+        found = []
+        while True:
+            with self.db.write() as tx:
+                claim = work.claim(tx, self.clock, station, OPERATOR)
+            if claim is None:
+                return found
+            found.append(self.make(claim))
+
+
+def centre(db: Database, people: int = 4) -> Centre:
+    """A centre with a settled city and a full vault; `db` has its tables."""
+    clock = FixedClock(START)
+    with db.write() as tx:
+        made = Centre(db, clock, settlers.settle(tx, clock, people))
+    with db.write() as tx:  # on PostgreSQL a reader sees only what is committed
+        settlers.deliver_all(tx, clock)
+    made.fill_vault()
+    return made
+
+
+@cache
+def _ready(people: int, ordered: int) -> tuple[Path, list[settlers.Settler]]:
+    """A centre in a file, built once a run: `ordered` of its people have an order."""
+    path = Path(mkdtemp(prefix="citycard-floor-")) / "centre.db"
+    db = Database(f"sqlite:///{path}")
+    db.create_tables()
+    made = centre(db, people)
+    made.order(*range(ordered))
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return path, made.settled
+
+
+def copied_centre(folder: Path, people: int = 4, ordered: int = 0) -> Centre:
+    """The same centre as `centre`, copied in a moment."""
+    path, settled = _ready(people, ordered)
+    copy = folder / "centre.db"
+    shutil.copy(path, copy)
+    db = Database(f"sqlite:///{copy}")
+    return Centre(db, FixedClock(START), settled)
