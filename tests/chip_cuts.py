@@ -17,7 +17,7 @@ from cardos.purse import Purse
 from cardos.security import keys_of
 from cardos.spec import FileKind
 from core import crypto
-from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, Dice, Host, bank, key, psam, white
+from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, Dice, Host, bank, key, psam, vector, white
 
 TORN = (None, 0x00, 0xFF, 0xA5)
 MAX_WRITES = 20_000  # no command writes more
@@ -100,12 +100,15 @@ def _plain(command: str) -> Prepare:
     return prepare
 
 
-def _load(host: Host) -> bytes:
-    _select(host)
-    answer, _ = host.initialize(0, 2, 700)
-    session = crypto.purse_session_key(key("load"), answer[8:12], answer[4:6], b"\x80\x00")
-    text = (700).to_bytes(4, "big") + b"\x02" + TERMINAL + WHEN
-    return bytes.fromhex("805200000B") + WHEN + crypto.purse_mac(session, text)
+def _load(purse: int) -> Prepare:
+    def prepare(host: Host) -> bytes:
+        _select(host)
+        answer, _ = host.initialize(0, purse, 700)
+        session = crypto.purse_session_key(key("load"), answer[8:12], answer[4:6], b"\x80\x00")
+        text = (700).to_bytes(4, "big") + bytes((purse,)) + TERMINAL + WHEN
+        return bytes.fromhex("805200000B") + WHEN + crypto.purse_mac(session, text)
+
+    return prepare
 
 
 def _purchase(p1: int, purse: int, kind: int) -> Prepare:
@@ -147,10 +150,19 @@ def _external(wrong: bool) -> Prepare:
     return prepare
 
 
-def _credit_sam(host: Host) -> bytes:
-    _select(host)
-    host.ok(INIT_SAM)
-    return bytes.fromhex("807200000400000000")
+def _credit_sam(right: bool) -> Prepare:
+    def prepare(host: Host) -> bytes:
+        _select(host)
+        serial = host.ok(INIT_SAM)[:4]
+        master = bytes.fromhex(vector("ds-psam1")["inputs"]["psam_master_purchase_key"])
+        card_key = crypto.diversify(master, bytes.fromhex("5180484934206731"))
+        session = crypto.purse_session_key(
+            card_key, bytes.fromhex("0BC57642"), b"\x00\xed", serial[2:]
+        )
+        mac2 = crypto.purse_mac(session, bytes.fromhex("00000F36"))
+        return bytes.fromhex("8072000004") + (mac2 if right else bytes(4))
+
+    return prepare
 
 
 INIT_SAM = "807000001C0BC5764200ED00000F360620071126093015" + "0100" + "5180484934206731"
@@ -182,12 +194,21 @@ def _unblock(host: Host) -> bytes:
     return bytes.fromhex("8418000004") + crypto.sm_mac(key("line"), iv, bytes.fromhex("8418000004"))
 
 
+def _cyclic(host: Host) -> bytes:
+    _select(host)
+    assert host.create(0x1B, bytes.fromhex("2E0210F0F0FFFF")) == 0x9000
+    for value in ("22", "33"):
+        host.ok("00DC00DB10" + value * 16)
+    return bytes.fromhex("00DC00DB10" + "44" * 16)
+
+
 def _white(command: str) -> Prepare:
     return lambda _host: bytes.fromhex(command)
 
 
 COMMANDS: dict[str, tuple[Callable[[], bytes], Prepare]] = {
-    "8052 load": (_bank, _load),
+    "8052 load EP": (_bank, _load(2)),
+    "8052 load ED": (_bank, _load(1)),
     "8054 purchase EP": (_bank, _purchase(1, 2, 6)),
     "8054 purchase ED": (_bank, _purchase(1, 1, 5)),
     "8054 withdrawal": (_bank, _purchase(2, 1, 4)),
@@ -218,8 +239,16 @@ COMMANDS: dict[str, tuple[Callable[[], bytes], Prepare]] = {
     "841E block": (_bank, _protected("841E0000", b"", "line")),
     "8418 unblock": (_blocked, _unblock),
     "8416 card block": (_bank, _protected("84160000", b"", "line")),
+    "00DC add to a cyclic file": (_bank, _cyclic),
+    "84D4 PSAM, usage key": (
+        lambda: psam().card._memory.dump(),
+        _protected(
+            "84D40000", bytes.fromhex("280200") + key("second"), "psam control", cipher=True
+        ),
+    ),
     "8070 PSAM": (lambda: psam().card._memory.dump(), _plain(INIT_SAM)),
-    "8072 PSAM, wrong MAC2": (lambda: psam().card._memory.dump(), _credit_sam),
+    "8072 PSAM, right MAC2": (lambda: psam().card._memory.dump(), _credit_sam(True)),
+    "8072 PSAM, wrong MAC2": (lambda: psam().card._memory.dump(), _credit_sam(False)),
 }
 
 
