@@ -23,7 +23,6 @@ from payments.terminal_records import BAD_MAC, NO_ANSWER
 from payments.terminal_store import TerminalStore
 
 SIGN_ON_TRIES = 3
-REQUIREMENT_SECONDS = 60.0
 CLOCK_TOLERANCE = timedelta(seconds=120)
 SIGN_ON_CODES = frozenset({"A0", "77", "97"})
 DAY = "%Y-%m-%d"
@@ -33,18 +32,22 @@ DAY = "%Y-%m-%d"
 class Waits:
     """Seconds the terminal waits (8.5); `pauses` before the second and third try of a stored message (8.2)."""
 
-    load: float = 30.0
-    other: float = 15.0
-    pauses: tuple[float, ...] = (5.0, 15.0)
-    retry: float = 60.0
+    load: int = 30
+    other: int = 15
+    pauses: tuple[int, ...] = (5, 15)
+    retry: int = 60
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. `message` is None unless its MAC is good; `fault` is then 98, A0 or an unsealed 39."""
+    """What came back. `message` is None unless its MAC is good; `fault` is then 98 (none) or A0 (wrong MAC).
+
+    `hint`: field 39 of an answer without MAC that asks for a sign-on. It proves nothing.
+    """
 
     message: Message | None
     fault: str = ""
+    hint: str = ""
 
     @property
     def code(self) -> str:
@@ -77,7 +80,7 @@ class HostSession:
     link: HostLink
     store: TerminalStore
     clock: Clock
-    pause: Callable[[float], None]
+    pause: Callable[[int], None]
     waits: Waits = field(default_factory=Waits)
     requirement: int = frames.NOTHING
     signed_on: bool = False
@@ -106,7 +109,7 @@ class HostSession:
 
     # -- one exchange -------------------------------------------------------------------------------
 
-    def send(self, message: Message, timeout: float, sealed: bool = True) -> Reply:
+    def send(self, message: Message, timeout: int, sealed: bool = True) -> Reply:
         """One try. Raises Unavailable TERM-OFFLINE when there is no line (nothing was sent)."""
         self.link.open()
         frame = build(message, self.pad.make_mac if sealed else None)
@@ -122,11 +125,12 @@ class HostSession:
         if not sealed:
             return Reply(answer)
         if not answer.mac:
-            code = answer.response
-            return Reply(None, code if code in SIGN_ON_CODES else NO_ANSWER)
+            hint = answer.response if answer.response in SIGN_ON_CODES else ""
+            return Reply(None, NO_ANSWER, hint)
         try:
             self.pad.check_mac(answer.mab, answer.mac)
         except EvidenceMismatch:
+            self.signed_on = False  # keys may differ: the next exchange fetches new ones
             return Reply(None, BAD_MAC)
         return Reply(answer)
 
@@ -135,7 +139,7 @@ class HostSession:
         if wanted != frames.NOTHING:
             self.requirement = wanted
 
-    def ask(self, make: Callable[[], Message], timeout: float) -> Reply:
+    def ask(self, make: Callable[[], Message], timeout: int) -> Reply:
         """Send, signing on first when needed and once more when the host asks for it (77, A0, 97).
 
         `make` builds the message anew, since a sign-on may change the batch number.
@@ -143,7 +147,7 @@ class HostSession:
         if not self.signed_on:
             self.sign_on()
         reply = self.send(make(), timeout)
-        if reply.code == "77" or reply.fault in ("77", "A0", "97"):
+        if reply.code == "77" or reply.hint:
             self.sign_on()
             reply = self.send(make(), timeout)
         return reply

@@ -8,13 +8,13 @@ late answer dies with it.
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.clock import Clock
 from core.errors import Unavailable
 from payments.frames import FRAME_MAX, KEEP_ALIVE, FrameFault, FrameReader
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5
 MAX_STRAY_FRAMES = 64
 
 Wanted = Callable[[bytes], bool]
@@ -29,7 +29,7 @@ class HostLink(Protocol):
         """Be connected. Raises Unavailable TERM-OFFLINE; then nothing has been sent."""
         ...
 
-    def exchange(self, frame: bytes, wanted: Wanted, timeout: float) -> bytes | None:
+    def exchange(self, frame: bytes, wanted: Wanted, timeout: int) -> bytes | None:
         """Send a frame and return the first one that `wanted` accepts; None for silence."""
         ...
 
@@ -73,14 +73,14 @@ class TcpLink:
             ) from reason
         self._socket, self._reader, self._ready = line, FrameReader(), []
 
-    def exchange(self, frame: bytes, wanted: Wanted, timeout: float) -> bytes | None:
+    def exchange(self, frame: bytes, wanted: Wanted, timeout: int) -> bytes | None:
         """One request and its answer; stray frames are dropped, keep-alives answered."""
-        deadline = self._clock.monotonic() + timeout
+        began = self._clock.monotonic()
         try:
             self.open()
             self._send(frame)
             for _ in range(MAX_STRAY_FRAMES):
-                answer = self._receive(deadline)
+                answer = self._receive(began, timeout)
                 if answer is not None and wanted(answer):
                     return answer
         except (OSError, FrameFault, Unavailable):
@@ -96,11 +96,11 @@ class TcpLink:
             self._tap(">", frame)
         self._socket.sendall(frame)
 
-    def _receive(self, deadline: float) -> bytes | None:
+    def _receive(self, began: Any, timeout: int) -> bytes | None:
         """The next frame; None for a keep-alive. OSError when time or line end."""
         assert self._socket is not None
         while not self._ready:
-            left = deadline - self._clock.monotonic()
+            left = timeout - (self._clock.monotonic() - began)
             if left <= 0:
                 raise TimeoutError
             self._socket.settimeout(left)

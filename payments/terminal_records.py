@@ -84,10 +84,10 @@ class LoadCase:
     date: bytes = b""
     time: bytes = b""
     tac: bytes = b""
+    confirm_batch: int = 0
     confirm_trace: int = 0
     reason: str = ""
     code: str = ""
-    attempts: int = 0
 
     def to(self, state: LoadState, **changes: str | int | bytes) -> Self:
         """The case in its next state. An unlisted step is a bug: ValueError."""
@@ -110,6 +110,7 @@ class LoadCase:
 @dataclass(frozen=True)
 class PurchaseEntry:
     """One purchase at this terminal. `sale` is the cashier's own id: the same sale never charges twice.
+    `aside`: the card did not come back and others are served; it is settled whenever it comes.
 
     `batch` and `trace` are given at the first upload and kept, so that a repeat is byte-equal; `code` is
     field 39 of the final answer, empty while the record waits. `reference` is the host's field 37.
@@ -122,6 +123,7 @@ class PurchaseEntry:
     trace: int = 0
     code: str = ""
     reference: str = ""
+    aside: bool = False
 
     @property
     def spent(self) -> bool:

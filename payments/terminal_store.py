@@ -19,7 +19,7 @@ from zlib import crc32
 
 from core.errors import DeviceFault, EvidenceMismatch, Rejected, Unavailable
 from payments.terminal_codec import plain, restore
-from payments.terminal_records import LoadCase, LoadState, PurchaseEntry
+from payments.terminal_records import LoadCase, PurchaseEntry
 
 CAPACITY = 5_000
 SALES_STOP = CAPACITY * 9 // 10
@@ -140,7 +140,7 @@ class TerminalStore:
             if entry.code and entry.batch == batch:
                 del self.purchases[number]
         for number, case in list(self.loads.items()):
-            if not case.open and case.batch == batch and case.state is not LoadState.REPORTED:
+            if not case.open and case.batch == batch:
                 del self.loads[number]
         self.compact()
 
