@@ -26,10 +26,10 @@ from payments.terminal_batch import BatchDesk, Settled
 from payments.terminal_care import CareDesk
 from payments.terminal_host import HostSession, Identity, Waits
 from payments.terminal_link import HostLink
-from payments.terminal_loads import LoadDesk, LoadWish
+from payments.terminal_loads import LoadDesk, LoadWish, Verify
 from payments.terminal_records import LoadCase, PurchaseEntry
 from payments.terminal_sales import SaleRules, SalesDesk
-from payments.terminal_store import TerminalStore
+from payments.terminal_store import SYSTEM_DISK, Disk, TerminalStore
 
 STORE_FILE, LISTS_FILE = "terminal.log", "lists.json"
 REQUIREMENT_SECONDS = 60
@@ -54,6 +54,7 @@ class Hardware:
     psam: CardChannel | None = None
     pause: Callable[[int], None] = wait_seconds
     wrap: Callable[[CardChannel], CardChannel] = field(default=lambda channel: channel)
+    disk: Disk = SYSTEM_DISK
 
 
 class Terminal:
@@ -69,7 +70,7 @@ class Terminal:
         home.mkdir(parents=True, exist_ok=True)
         self.identity = identity
         self._hardware = hardware
-        self.store = TerminalStore(home / STORE_FILE)
+        self.store = TerminalStore(home / STORE_FILE, hardware.disk)
         try:
             self.session = HostSession(
                 identity, hardware.pad, hardware.link, self.store, hardware.clock,
@@ -129,11 +130,16 @@ class Terminal:
         with self.card() as card:
             return sales.pay(card, amount, self.care.lists, sale, updates)
 
-    def settle_card(self) -> tuple[list[PurchaseEntry], list[LoadCase]]:
-        """The card is back: what became of its torn purchases and loads. OutcomeUnknown when it left again."""
+    def settle_card(
+        self, verify: Verify | None = None
+    ) -> tuple[list[PurchaseEntry], list[LoadCase]]:
+        """The card is back: what became of its torn purchases and loads, as far as it tells.
+
+        A load that did not happen shows only with the purse PIN (`verify`). OutcomeUnknown when it left again.
+        """
         with self.card() as card:
             paid = self.sales.settle_card(card) if self.sales is not None else []
-            return paid, self.loads.settle_card(card)
+            return paid, self.loads.settle_card(card, verify)
 
     def selling(self) -> SalesDesk:
         """The sales desk. NotFound TERM-NO-PSAM at a counter without one."""

@@ -12,9 +12,9 @@ rename), when a batch is closed or the file has grown long.
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zlib import crc32
 
 from core.errors import DeviceFault, EvidenceMismatch, Rejected, Unavailable
@@ -29,20 +29,45 @@ COMPACT_LINES = 50_000
 CRC_DIGITS = 8
 LAYOUT = 1
 
-Sync = Callable[[int], None]
+
+class Disk(Protocol):
+    """What the store does to the disk: two calls, so that a test can stop between any two of them."""
+
+    def write(self, file: int, data: bytes) -> int:
+        """Bytes taken."""
+        ...
+
+    def sync(self, file: int) -> None:
+        """Return when file (or folder) is safe from a power cut."""
+        ...
+
+
+class SystemDisk:
+    """The machine's disk."""
+
+    def write(self, file: int, data: bytes) -> int:
+        """`os.write`."""
+        return os.write(file, data)
+
+    def sync(self, file: int) -> None:
+        """`os.fsync`."""
+        os.fsync(file)
+
+
+SYSTEM_DISK = SystemDisk()
 
 
 class TerminalStore:
     """Cases of one terminal. Every `put` is on disk when it returns, unless it says `sync=False`."""
 
-    def __init__(self, path: Path, sync: Sync = os.fsync) -> None:
+    def __init__(self, path: Path, disk: Disk = SYSTEM_DISK) -> None:
         """Open or create `path`.
 
         Raises Unavailable TERM-STORE-BUSY, EvidenceMismatch TERM-STORE-DAMAGED, DeviceFault
         TERM-STORE-WRITE.
         """
         self._path = path
-        self._sync = sync
+        self._disk = disk
         self._broken = False
         self.torn_bytes = 0
         self.loads: dict[int, LoadCase] = {}
@@ -157,10 +182,10 @@ class TerminalStore:
             raise DeviceFault("TERM-STORE-WRITE", "an earlier write failed", store=self._path.name)
         line = _line(kind, value)
         try:
-            if os.write(self._file, line) != len(line):
+            if self._disk.write(self._file, line) != len(line):
                 raise OSError("the disk took only part of a record")
             if sync:
-                self._sync(self._file)
+                self._disk.sync(self._file)
         except OSError as reason:
             self._broken = True  # what is on disk now is for the next start to find out
             raise DeviceFault(
@@ -193,7 +218,7 @@ class TerminalStore:
                 store=self._path.name, offset=good,
             )  # fmt: skip
         os.ftruncate(self._file, good)
-        self._sync(self._file)
+        self._disk.sync(self._file)
 
     def _take(self, kind: str, value: Any) -> None:
         if kind == "load":
@@ -225,9 +250,9 @@ class TerminalStore:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for line in lines:
-                if os.write(file, line) != len(line):
+                if self._disk.write(file, line) != len(line):
                     raise OSError("the disk took only part of a record")
-            self._sync(file)
+            self._disk.sync(file)
             os.replace(target, self._path)
         except OSError as reason:
             os.close(file)
@@ -254,7 +279,7 @@ class TerminalStore:
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self._sync(folder)
+            self._disk.sync(folder)
         finally:
             os.close(folder)
 

@@ -31,6 +31,7 @@ from payments.purse_data import (
 from payments.purse_records import LoadRequest
 from payments.terminal import Hardware, Terminal
 from payments.terminal_host import Identity, Waits
+from payments.terminal_store import SYSTEM_DISK, Disk
 from tests.unit.payments import purse_bench
 from tests.unit.payments.purse_bench import make_permit, make_psam, verify_pin
 
@@ -238,6 +239,8 @@ class Bench:
     slot: Slot = field(default_factory=Slot)
     pin: Callable[[CardSession], None] = verify_pin
     wrap: Callable[[object], object] = field(default=lambda channel: channel)
+    disk: Disk = SYSTEM_DISK
+    psam_channel: object = None
 
     def __post_init__(self) -> None:
         self.psam, _ = make_psam()
@@ -250,8 +253,8 @@ class Bench:
         self.psam.reset()
         self.pad = make_pad()
         hardware = Hardware(
-            self.slot, self.pad, self.host, self.clock, self.psam,
-            pause=lambda _seconds: None, wrap=lambda channel: self.wrap(channel),
+            self.slot, self.pad, self.host, self.clock, self.psam_channel or self.psam,
+            pause=lambda _seconds: None, wrap=lambda channel: self.wrap(channel), disk=self.disk,
         )  # fmt: skip
         self.terminal = Terminal(self.home, IDENTITY, hardware, QUICK)
         return self.terminal

@@ -1,6 +1,5 @@
 """The terminal's memory: what survives a stop at every byte, what damage is noticed, what is never dropped."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from core.errors import DeviceFault, EvidenceMismatch, Rejected, Unavailable
 from payments import terminal_store
 from payments.purse_records import LoadRequest, PurchaseRecord, PurchaseStatus
 from payments.terminal_records import ALLOWED, LoadCase, LoadState, PurchaseEntry
-from payments.terminal_store import TRACE_BLOCK, TerminalStore
+from payments.terminal_store import TRACE_BLOCK, SystemDisk, TerminalStore
 
 
 def request(amount: int = 5_000) -> LoadRequest:
@@ -159,19 +158,21 @@ def test_closing_a_batch_keeps_what_still_waits(tmp_path: Path) -> None:
 
 
 def test_a_failing_disk_stops_the_terminal(tmp_path: Path) -> None:
-    broken = False
+    class Full(SystemDisk):
+        broken = False
 
-    def sync(file: int) -> None:
-        if broken:
-            raise OSError(28, "No space left on device")
-        os.fsync(file)
+        def sync(self, file: int) -> None:
+            if self.broken:
+                raise OSError(28, "No space left on device")
+            super().sync(file)
 
-    store = TerminalStore(tmp_path / "store", sync)
-    broken = True
+    disk = Full()
+    store = TerminalStore(tmp_path / "store", disk)
+    disk.broken = True
     with pytest.raises(DeviceFault, match="TERM-STORE-WRITE"):
         store.put_load(load())
     assert store.loads == {}
-    broken = False
+    disk.broken = False
     with pytest.raises(DeviceFault, match="an earlier write failed"):
         store.put_load(load())
 
