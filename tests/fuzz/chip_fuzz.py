@@ -1,43 +1,73 @@
-"""Random bytes as commands: nothing leaves the chip but a status word, and the file tree stays sound.
+"""Random scripts on the chip: nothing leaves it but a status word, and the file tree stays sound.
 
-``python -m tests.fuzz.chip_fuzz SECONDS [SEED]`` runs for a while; with atheris installed
-``python -m tests.fuzz.chip_fuzz --atheris`` lets the coverage guide it.
+A script is bytes; `Player` reads them as commands. Some are raw garbage, most are shaped like commands, and
+some are correctly signed, authenticated or whole transactions, because random bytes never pass a MAC and
+what lies behind it must be reached too. Resets and power cuts come in between.
+
+``python -m tests.fuzz.chip_fuzz --atheris [-max_total_time=600] [CORPUS]`` lets the coverage guide it;
+``python -m tests.fuzz.chip_fuzz SECONDS [SEED]`` plays random scripts without atheris.
 """
 
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from cardos.card import Card
-from cardos.filesystem import Node
+if sys.argv[1:2] == ["--atheris"]:
+    import atheris  # type: ignore[import-not-found,unused-ignore]
+
+    with atheris.instrument_imports(include=["cardos"]):
+        from cardos.card import Card
+        from cardos.filesystem import Node
+else:
+    from cardos.card import Card
+    from cardos.filesystem import Node
+
 from cardos.memory import USER_AT, PowerCut
-from tests.chip_bench import Dice, Host, bank, permit, psam, white
+from cardos.spec import AID_RESIDENCE
+from core import crypto
+from tests.chip_bench import (
+    PIN,
+    PURSE_AID,
+    TERMINAL,
+    WHEN,
+    Dice,
+    Host,
+    bank,
+    key,
+    permit,
+    psam,
+    white,
+)
 
 CLASSES = (0x00, 0x04, 0x80, 0x84)
 INSTRUCTIONS = bytes.fromhex("0E16181A1E2024505254585A5C5E70728284 88A4B0B2C0D0D4D6DCE0E2FA")
-COMMANDS_PER_CARD = 400
-MAX_ATHERIS_COMMANDS = 64
+SIZES = (0, 0, 2, 4, 7, 8, 9, 11, 13, 14, 15, 20, 21, 25)
+PARAMETERS = (0, 0, 0, 1, 1, 2, 3, 4, 5, 0x0C, 0x95, 0x98, 0xC4, 0xC8, 0xCC, 0xD4)
+KEY_TYPES = bytes.fromhex("F93936FE3EFF3FF4343A37F7")
+SIGNED = tuple(  # header, key, whether enciphered, Le
+    (bytes.fromhex(head), label, cipher, bytes.fromhex(le))
+    for head, label, cipher, le in (
+        ("04D69500", "line", False, ""), ("04D69500", "line", False, ""),
+        ("04B09500", "line", False, "00"), ("04DC01D4", "line", False, ""),
+        ("04E200D0", "line", False, ""), ("04B201C4", "line", False, "00"),
+        ("84D40105", "control", True, ""), ("84D43900", "control", True, ""),
+        ("84D43E01", "control", True, ""), ("84D40000", "psam control", True, ""),
+        ("84240000", "unblock", True, ""), ("84180000", "line", False, ""),
+        ("841E0000", "line", False, ""), ("84160000", "line", False, ""),
+    )
+)  # fmt: skip
+FILES = (
+    "A8001EF0F0FFFF", "280008F0F0FF7F", "E80020F0F0FF7F", "2E0310F0F0FFFF", "2A0210F0EFFFEF",
+    "AC0040F0F0FFFF", "2F0208F000FF18", "3F006095F0FFFF", "380100F0F095FFFF4E414D4531",
+)  # fmt: skip
+KINDS = ((0, 2, 2), (1, 2, 6), (3, 2, 9), (1, 1, 5), (2, 1, 4), (0, 1, 1))
+SCRIPT_BYTES = 3000
 
 
 def images() -> list[bytes]:
     """Chips to begin with: white, bank, permit, PSAM."""
     return [host.card._memory.dump() for host in (white(), bank(), permit(), psam())]
-
-
-def command(dice: random.Random) -> bytes:
-    """Mostly well-formed commands, some garbage."""
-    if dice.random() < 0.1:
-        return dice.randbytes(dice.randrange(0, 300))
-    p1 = dice.choice((0, 0, 1, 2, 3, 4, 5, dice.randrange(256)))
-    p2 = dice.choice((0, 0, 1, 2, 3, 0x0C, 0xC4, 0xC8, dice.randrange(256)))
-    head = bytes((dice.choice(CLASSES), dice.choice(INSTRUCTIONS), p1, p2))
-    size = dice.choice((0, 0, 2, 4, 7, 8, 9, 11, 13, 14, 15, 20, 21, 25, dice.randrange(256)))
-    body = bytes((size,)) + dice.randbytes(size) if size else b""
-    if body and dice.random() < 0.5:
-        body = bytes((size,)) + bytes(dice.choice((0, 1, 2, 0x28, 0x2F, 0x38, 0x3F, 0x39, 0xF0, 0xFF))
-                                      for _ in range(size))  # fmt: skip
-    return head + body + (dice.choice((b"", b"\x00", b"\x04", b"\x08", dice.randbytes(1))))
 
 
 def sound(card: Card) -> bool:
@@ -55,70 +85,188 @@ def sound(card: Card) -> bool:
     return all(walk(Node(card._memory, USER_AT)))
 
 
-def check(card: Card, raw: bytes) -> int:
-    """Send one command; AssertionError unless the answer is data and a status word."""
-    answer = card.transmit(raw)
-    assert 2 <= len(answer) <= 241, raw.hex()
-    sw = int.from_bytes(answer[-2:], "big")
-    assert sw >> 8 in (0x61, 0x62, 0x63, 0x64, 0x65, *range(0x67, 0x6F), *range(0x90, 0x95)), (
-        raw.hex()
-    )
-    return sw
+class End(Exception):
+    """The script is over."""
 
 
-def play(base: bytes, seed: int, commands: int = COMMANDS_PER_CARD) -> None:
-    """Many random commands on one chip, with resets and power cuts between them."""
-    dice = random.Random(seed)
-    card = Card(base, Dice(seed))
-    host = Host(card, Dice(seed))
-    for _ in range(commands):
+class Player:
+    """Reads a script and plays it on a chip."""
+
+    def __init__(self, card: Card, script: bytes) -> None:
+        self.card, self.script, self.at = card, script, 0
+        self.host = Host(card, Dice(1))
+        self.host.send = self.send  # type: ignore[method-assign]
+        self.answered = 0
+        self.ops: tuple[Callable[[], object], ...] = (
+            self._garbage, self._shaped, self._shaped, self._shaped, self._read, self._read,
+            self._select, self._power, self._authenticate, self._verify, self._signed,
+            self._signed, self._pay, self._pay, self._challenge, self._create,
+        )  # fmt: skip
+
+    def byte(self) -> int:
+        if self.at >= len(self.script):
+            raise End
+        self.at += 1
+        return self.script[self.at - 1]
+
+    def bytes(self, count: int) -> bytes:
+        return bytes(self.byte() for _ in range(count))
+
+    def play(self) -> None:
+        """To the end; AssertionError for an answer that is none or a tree that is not sound."""
+        self.send(b"\x00\xa4\x04\x00" + bytes((len(PURSE_AID),)) + PURSE_AID)
         try:
-            luck = dice.random()
-            if luck < 0.01:
-                card.reset()
-            elif luck < 0.02:
-                card.power_cut_after(dice.randrange(200), dice.choice((None, 0, 0xA5, 0xFF)))
-            elif luck < 0.1:
-                host.sw(
-                    dice.choice(
-                        ("00A40000023F00", "00A40000023F01", "00A4000002DF01", "0084000004")
-                    )
-                )
-            check(card, command(dice))
-        except PowerCut:
-            card.keep_power()
-            card.reset()
-    card.keep_power()
-    card.reset()
-    assert sound(card), f"seed {seed}"
+            while True:
+                try:
+                    self.ops[self.byte() % len(self.ops)]()
+                except PowerCut:
+                    self.card.keep_power()
+                    self.card.reset()
+        except End:
+            pass
+        self.card.keep_power()
+        self.card.reset()
+        assert sound(self.card)
+
+    def send(self, command: "str | bytes") -> tuple[bytes, int]:
+        """One command; AssertionError unless the answer is data and a status word."""
+        raw = bytes.fromhex(command) if isinstance(command, str) else command
+        answer = self.card.transmit(raw)
+        assert 2 <= len(answer) <= 241, raw.hex()
+        sw = int.from_bytes(answer[-2:], "big")
+        known = (0x61, 0x62, 0x63, 0x64, 0x65, *range(0x67, 0x6F), *range(0x90, 0x95))
+        assert sw >> 8 in known, raw.hex()
+        self.answered += 1
+        return answer[:-2], sw
+
+    # -- operations --
+
+    def _garbage(self) -> None:
+        self.send(self.bytes(self.byte()))
+
+    def _parameter(self) -> int:
+        value = self.byte()
+        return value if value & 1 else PARAMETERS[value // 2 % len(PARAMETERS)]
+
+    def _shaped(self) -> None:
+        head = bytes((CLASSES[self.byte() % 4], INSTRUCTIONS[self.byte() % len(INSTRUCTIONS)]))
+        head += bytes((self._parameter(), self._parameter()))
+        choice = self.byte()
+        size = SIZES[choice % len(SIZES)] if choice < 0xE0 else choice
+        body = bytes((size,)) + self.bytes(size) if size else b""
+        tail = (b"", b"\x00", b"\x04", b"\x08")[self.byte() % 4]
+        self.send(head + body + tail)
+
+    def _select(self) -> None:
+        names = (PURSE_AID, PURSE_AID, PURSE_AID, AID_RESIDENCE, b"NAME1", b"")
+        name = names[self.byte() % len(names)]
+        self.send(b"\x00\xa4\x04\x00" + bytes((len(name),)) + name if name else "00A40000023F00")
+
+    def _power(self) -> None:
+        at = self.byte()
+        if at & 1:
+            self.card.reset()
+        else:
+            self.card.power_cut_after(at, (None, 0, 0xA5, 0xFF)[self.byte() % 4])
+
+    def _authenticate(self) -> None:
+        block = self._random().ljust(8, b"\x00")
+        value = (key("control"), key("psam control"), b"\xff" * 8, key("reader"))[self.byte() % 4]
+        key_id = self.byte() % 3
+        self.send(bytes((0, 0x82, 0, key_id, 8)) + crypto.des_encrypt(value, block))
+
+    def _verify(self) -> None:
+        self.send(b"\x00\x20\x00\x00\x03" + (PIN if self.byte() & 1 else self.bytes(3)))
+
+    def _random(self) -> bytes:
+        data, sw = self.send("0084000004")
+        return data if sw == 0x9000 else bytes(4)
+
+    def _signed(self) -> None:
+        """A command under line protection that is right but for what the script made of it."""
+        head, label, cipher, le = SIGNED[self.byte() % len(SIGNED)]
+        twist = self.byte()
+        if head[1] in (0x16, 0x1E) and twist < 0xE0:  # blocked cards say no more
+            return
+        if twist & 1:
+            head = head[:2] + bytes((self._parameter(), self._parameter()))
+        if head[1] == 0xD4:
+            plain = bytes((KEY_TYPES[self.byte() % len(KEY_TYPES)],)) + self.bytes(4) + key("new")
+        elif label == "unblock":
+            plain = PIN
+        else:
+            plain = b"" if le or head[1] in (0x16, 0x18, 0x1E) else self.bytes(self.byte() % 30 + 1)
+        data = crypto.sm_encrypt(key(label), plain) if cipher else plain
+        iv = crypto.sm_iv(self._random())
+        head += bytes((len(data) + 4,)) + data
+        self.send(head + crypto.sm_mac(key(label), iv, head) + le)
+
+    def _read(self) -> None:
+        """Reading and plain writing by short id."""
+        short, choice = self.byte() % 0x20, self.byte()
+        if choice < 0x40:
+            self.send(bytes((0, 0xB0, 0x80 | short, choice % 4, 0)))
+        elif choice < 0x80:
+            self.send(bytes((0, 0xB2, choice % 8, short << 3 | 4, 0)))
+        elif choice < 0xC0:
+            size = choice % 24 + 1
+            self.send(bytes((0, 0xD6, 0x80 | short, 0, size)) + self.bytes(size))
+        else:
+            size = (3, 4, 16, 23)[choice % 4]
+            head = bytes(
+                (0, (0xDC, 0xE2)[choice >> 2 & 1], choice >> 3 & 3, short << 3 | choice & 4)
+            )
+            record = bytes((choice, size - 2)) + self.bytes(size - 2)
+            self.send(head + bytes((size,)) + record)
+
+    def _pay(self) -> None:
+        """A transaction of a bank card, sometimes only its first half."""
+        p1, purse, kind = KINDS[self.byte() % len(KINDS)]
+        amount = self.byte() << (self.byte() % 16)
+        answer, sw = self.host.initialize(p1, purse, amount)
+        if sw != 0x9000 or self.byte() < 0x20:
+            return
+        if kind == 9:
+            self.send(bytes((0x80, 0xDC, self._parameter(), 0xC8, 4)) + self.bytes(4))
+        if kind in (1, 2):
+            session = crypto.purse_session_key(key("load"), answer[8:12], answer[4:6], b"\x80\x00")
+            text = amount.to_bytes(4, "big") + bytes((kind,)) + TERMINAL + WHEN
+            self.send(bytes.fromhex("805200000B") + WHEN + crypto.purse_mac(session, text))
+        else:
+            self.send(self.host.debit_command(answer, amount, kind))
+
+    def _challenge(self) -> None:
+        self.send(bytes((0, 0x84, 0, 0, (4, 8)[self.byte() & 1])))
+
+    def _create(self) -> None:
+        body = bytes.fromhex(FILES[self.byte() % len(FILES)])
+        self.send(bytes((0x80, 0xE0, 0, self.byte() % 0x20, len(body))) + body)
 
 
-def run(seconds: float, seed: int) -> int:
-    """Play until the time is up; the number of chips played."""
-    bases, end, played = images(), time.monotonic() + seconds, 0
+def play(base: bytes, seed: int, size: int = SCRIPT_BYTES) -> int:
+    """One random script on a chip; the number of commands it answered."""
+    player = Player(Card(base, Dice(seed)), random.Random(seed).randbytes(size))
+    player.play()
+    return player.answered
+
+
+def run(seconds: float, seed: int) -> tuple[int, int]:
+    """Play until the time is up; chips and commands played."""
+    bases, end = images(), time.monotonic() + seconds
+    played = commands = 0
     while time.monotonic() < end:
-        play(bases[played % len(bases)], seed + played)
+        commands += play(bases[played % len(bases)], seed + played)
         played += 1
-    return played
+    return played, commands
 
 
 def _atheris() -> None:
-    import atheris  # type: ignore[import-not-found,unused-ignore]
-
     bases = images()
 
     def one(data: bytes) -> None:
-        if not data:
-            return
-        card, at = Card(bases[data[0] % len(bases)], Dice(1)), 1
-        for _ in range(MAX_ATHERIS_COMMANDS):
-            if at >= len(data):
-                break
-            check(card, data[at + 1 : at + 1 + data[at]])
-            at += 1 + data[at]
-        assert sound(card)
+        if data:
+            Player(Card(bases[data[0] % len(bases)], Dice(1)), data[1:]).play()
 
-    atheris.instrument_all()
     atheris.Setup([sys.argv[0], *sys.argv[2:]], one)
     atheris.Fuzz()
 
@@ -127,5 +275,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--atheris"]:
         _atheris()
     else:
-        count = run(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
-        sys.stdout.write(f"{count} chips, {count * COMMANDS_PER_CARD} commands, no exception\n")
+        chips, count = run(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+        sys.stdout.write(f"{chips} chips, {count} commands, no exception\n")
