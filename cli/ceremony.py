@@ -53,7 +53,7 @@ def verify(
         pdf.write_bytes(report.pdf(verdict))
         note(f"report: {pdf}")
     if as_json:
-        json_object(vars(verdict))
+        json_object(verdict._asdict())
     else:
         text = report.bilingual(verdict) if chinese else verifier.report(verdict)
         result(text.rstrip("\n"))

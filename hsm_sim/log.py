@@ -20,6 +20,7 @@ from core import merkle
 from core.clock import Clock
 from core.errors import EvidenceMismatch, Unavailable
 from hsm_sim import canonical, note
+from hsm_sim.notice import banner
 
 FORMAT = 1
 MAX_LINE_BYTES = 16_384
@@ -90,6 +91,7 @@ class AuditLog:
             "format": FORMAT,
             "hsm": name,
             "instance": instance,
+            "notice": banner(),
             "policy": dict(policy),
             "roster": [dict(person) for person in roster],
             "vkey": key.vkey,

@@ -15,21 +15,10 @@ from core.errors import Rejected
 from hsm_sim import canonical
 from hsm_sim.ceremony.console import SCRIPTS
 from hsm_sim.log import LOG, AuditLog
-from hsm_sim.notice import TITLE, banner
 from hsm_sim.usage import OPS, UsageMeter
 
 ENTRY = ("alg", "cid", "export", "fp", "kcv", "kid", "mode", "state", "usage", "version")
 MIN_NONCE, MAX_NONCE = 20, 64
-README = f"""\
-# Audit bundle of key ceremonies
-
-{TITLE}
-
-{banner().removeprefix(TITLE).lstrip()}
-
-Check it: `python verifier.py verify BUNDLE --trust trust.json`. The trust file is your own: never take it
-from here. This folder may travel. The LMK file and anybody's signing key never do.
-"""
 
 
 def directory_bytes(entries: Sequence[Mapping[str, Any]], usage: UsageMeter) -> bytes:
@@ -63,7 +52,6 @@ def export_bundle(
     log.checkpoint()
     for folder in ("checkpoints", "scripts", "ops"):
         (target / folder).mkdir(parents=True)
-    (target / "README.md").write_text(README, "utf-8")
     (target / "keys.json").write_bytes(keys)
     (target / "log.jsonl").write_bytes((home / LOG).read_bytes())
     _copy_checkpoints(log, target / "checkpoints")

@@ -1,0 +1,141 @@
+"""Bundles made to mislead or to break the verifier: it answers with findings or "unreadable", never with a bug."""
+
+import json
+
+import pytest
+
+from hsm_sim.ceremony import verifier
+from tests.unit.hsm_sim.test_verifier_vectors import CEREMONY, FILE, alone, lay_out
+
+
+@pytest.fixture
+def honest(tmp_path):
+    return lay_out(tmp_path / "bundle", CEREMONY["bundle"])
+
+
+def codes(bundle):
+    return {entry["code"] for entry in verifier.verify(bundle, CEREMONY["trust"]).findings}
+
+
+def first_line_changed(bundle, old, new):
+    path = bundle / "log.jsonl"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (b'"seq":3', b'"seq":3.0', "LOG-CANON"),
+        (b'"seq":3', b'"seq":1e400', "LOG-CANON"),
+        (b'"seq":3', b'"seq":NaN', "LOG-CANON"),
+        (b'"seq":3', b'"seq":-0', "LOG-CANON"),
+        (b'"seq":3', b'"seq":' + b"9" * 5000, "LOG-PARSE"),
+        (b'"seq":3', b'"seq":"\\ud800"', "LOG-CANON"),
+        (b'"seq":3', b'"seq":' + b"[" * 4000 + b"]" * 4000, "LOG-PARSE"),
+        (b'"seq":3', b'"seq":"' + b"x" * 16_384 + b'"', "LOG-PARSE"),
+        (b'"seq":3', b'"seq":true', "LOG-TYPE"),
+        (b'"seq":3', b'"seq":-3', "LOG-TYPE"),
+        (b'"v":1', b'"v":2', "LOG-TYPE"),
+        (b'"cid":1', b'"cid":[]', "LOG-TYPE"),
+        (b'"kid":"lmk-1"', b'"kid":{}', "LOG-TYPE"),
+        (b'"custodian":"kc1"', b'"custodian":{"a":[]}', "QUO-CUSTODIAN"),
+        (b'"quorum":{', b'"quorum":{"x":[1],', "LOG-TYPE"),
+        (b'"quorum":{', b'"quorum":{"x":{"CA":-1},', "LOG-TYPE"),
+        (b"\n", b"\r\n", "LOG-CANON"),
+        (b"\n", b"\n\n", "LOG-PARSE"),
+        (b"{", b"\xef\xbb\xbf{", "LOG-PARSE"),
+        (b"{", b"\xff{", "LOG-PARSE"),
+    ],
+)
+def test_lines_that_are_no_lines(honest, old, new, code):
+    first_line_changed(honest, old, new)
+    assert code in codes(honest)
+
+
+def test_a_line_of_nulls_is_found(honest):
+    (honest / "log.jsonl").write_bytes(b"null\n\x00\n")
+    assert {"LOG-PARSE", "TRU-GENESIS", "CHK-SIZE"} <= codes(honest)
+
+
+@pytest.mark.parametrize("keys", [b"", b"null", b"[1]", b"{}", b'[{"kid":1}]', b"[" * 100_000])
+def test_directories_that_are_none(honest, keys):
+    (honest / "keys.json").write_bytes(keys)
+    assert {"BND-KEYS", "KEY-LOST"} <= codes(honest)
+
+
+@pytest.mark.parametrize("script", [b"", b"null", b'{"cid":1,"kind":"init","plan":[1]}', b"\xff"])
+def test_scripts_that_are_none(honest, script):
+    next(iter((honest / "scripts").iterdir())).write_bytes(script)
+    assert "CER-SCRIPT" in codes(honest)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"\n\n",
+        b"a\n\n\xff\n",
+        b"a\n1\nx\n\n\xe2\x80\x94 a b c\n",
+        b"a\n-1\n\n",
+        b"\n" * 100_000,
+    ],
+)
+def test_checkpoints_that_are_none(honest, note):
+    (honest / "checkpoints" / "099.txt").write_bytes(note)
+    assert "CHK-FORM" in codes(honest)
+
+
+def test_what_a_bundle_says_does_not_move_the_auditors_cursor(tmp_path, honest):
+    first_line_changed(honest, b'"type":"boot"', '"type":"\\u001b[2J\\nVALID \\u202e中"'.encode())
+    (
+        honest / "\u001b[2Jx\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    ).touch()
+    trust = tmp_path / "trust.json"
+    trust.write_text(json.dumps(CEREMONY["trust"]))
+    for form in ([], ["--json"]):
+        said = alone(tmp_path, "verify", str(honest), "--trust", str(trust), *form)
+        assert (said.returncode, said.stderr) == (1, "")
+        assert "\x1b" not in said.stdout
+        assert said.stdout.isascii()
+        assert not any(line.startswith("VALID") for line in said.stdout.splitlines())
+
+
+def test_links_and_devices_are_not_read(tmp_path, honest):
+    (honest / "paper").mkdir()
+    (honest / "paper" / "scan").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="plain files"):
+        verifier.verify(honest, CEREMONY["trust"])
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_FILES", 3), ("MAX_BUNDLE_BYTES", 1000)])
+def test_there_is_a_limit_to_what_is_read(honest, monkeypatch, limit, most):
+    monkeypatch.setattr(verifier, limit, most)
+    with pytest.raises(ValueError, match="at most"):
+        verifier.verify(honest, CEREMONY["trust"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonce": ""}, {"vkey": "x"}, {"genesis": "AB" * 32}, {"last_seen": {"size": -1, "root": "00" * 32}},
+        {"last_seen": []}, {"cosigners": "x"}, {"vkey": None},
+    ],
+)  # fmt: skip
+def test_trust_files_that_are_none(honest, change):
+    with pytest.raises(ValueError, match="trust file"):
+        verifier.verify(honest, {**CEREMONY["trust"], **change})
+
+
+def test_a_signature_in_another_spelling_of_base64_does_not_count(honest):
+    text = (honest / "log.jsonl").read_text("utf-8")
+    place = text.index('"sig":"') + 7 + 85
+    spelled = text[:place] + chr(ord(text[place]) + 1) + text[place + 1 :]
+    (honest / "log.jsonl").write_text(spelled, "utf-8")
+    assert "QUO-SIG" in codes(honest)
+
+
+def test_the_verifier_can_be_read_on_a_few_sheets():
+    lines = FILE.read_text("utf-8").splitlines()
+    assert sum(1 for line in lines if line.strip()) < 700
+    longest = max(len(line) for line in lines if not line.startswith("PGP_WORDS"))
+    assert longest <= 116
