@@ -5,9 +5,13 @@ under it (`A0` mode 1), the work keys under the TMK in field 62 of a sign-on ans
 was there stays when a new one is wrong (I-9). `tamper` does what opening the case does: everything is gone.
 """
 
+import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
+from typing import Self
 
 from core import crypto
 from core.errors import CityError, DeviceFault, EvidenceMismatch, Rejected
@@ -25,6 +29,7 @@ DES_LENGTH = 8
 TMK_USAGE, TMK_MODES = "K0", frozenset("BDN")
 PIN_MIN, PIN_MAX = 4, 12
 ACCOUNT_DIGITS = 12
+PAD_SCHEMA = "citycard/pin-pad/1"
 
 
 class MacProfile(StrEnum):
@@ -156,6 +161,41 @@ class SimPinPad:
         if self._typed is not None:
             self._typed[:] = bytes(len(self._typed))
             self._typed = None
+
+    # -- its memory ---------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """The pad's memory as a file only its owner may read: transport and master key, no work keys.
+
+        It stands for the tamper-proof memory of a real pad, as a chip's image stands for the chip.
+        """
+        self._closed()
+        memory = {"schema": PAD_SCHEMA, "profile": self._profile.value}
+        for name, key in (("transport", self._transport), ("master", self._master)):
+            if key is not None:
+                memory[name] = key.reveal().hex()
+        beside = path.with_suffix(".new")
+        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(file, "w", encoding="utf-8") as target:
+            json.dump(memory, target)
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The pad of a file. Raises DeviceFault PAD-MEMORY when it is missing or not one."""
+        try:
+            memory = json.loads(path.read_text("utf-8"))
+            if memory["schema"] != PAD_SCHEMA:
+                raise KeyError("schema")
+            pad = cls(MacProfile(memory["profile"]))
+            for name in ("transport", "master"):
+                if name in memory:
+                    setattr(pad, f"_{name}", SecretKey("T2", bytes.fromhex(memory[name])))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DeviceFault("PAD-MEMORY", "no memory of a PIN pad", file=path.name) from None
+        return pad
 
     # -- the case -----------------------------------------------------------------------------------
 

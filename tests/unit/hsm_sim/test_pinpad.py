@@ -163,3 +163,26 @@ def test_an_opened_pad_has_nothing_left() -> None:
 def test_no_key_shows_in_a_repr_or_an_error() -> None:
     pad = pad_with()
     assert TMK.hex().upper()[:8] not in repr(pad).upper() + repr(vars(pad)).upper()
+
+
+def test_the_pads_memory_outlives_the_power_but_work_keys_do_not(tmp_path: Path) -> None:
+    pad = pad_with()
+    pad.load_work_keys(bytes.fromhex(inputs("work-keys")["field62"]))
+    pad.save(tmp_path / "pad.json")
+    assert (tmp_path / "pad.json").stat().st_mode & 0o777 == 0o600
+    again = SimPinPad.load(tmp_path / "pad.json")
+    with pytest.raises(Rejected, match="sign on first"):
+        again.make_mac(b"message")
+    again.load_work_keys(bytes.fromhex(inputs("work-keys")["field62"]))
+    assert again.make_mac(b"message") == pad.make_mac(b"message")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"schema": "x"}', "[]", '{"schema": "citycard/pin-pad/1"}']
+)
+def test_a_file_that_is_no_pad_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pad.json").write_text(content)
+    with pytest.raises(DeviceFault, match="PAD-MEMORY"):
+        SimPinPad.load(tmp_path / "pad.json")
+    with pytest.raises(DeviceFault, match="PAD-MEMORY"):
+        SimPinPad.load(tmp_path / "absent.json")
