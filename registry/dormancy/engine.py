@@ -261,7 +261,9 @@ def _then_reconsider(handler: Handler) -> Handler:
     return handle
 
 
-_PLAIN = frozenset({Type.HEARTBEAT, Type.ADDRESS_ACTIVATED, Type.ADDRESS_RETIRED})
+_PLAIN = frozenset(
+    {Type.HEARTBEAT, Type.ADDRESS_ACTIVATED, Type.ADDRESS_RENAMED, Type.ADDRESS_RETIRED}
+)
 HANDLERS: dict[Type, Handler] = {
     kind: handler if kind in _PLAIN else _then_reconsider(handler)
     for kind, handler in facts.HANDLERS.items()

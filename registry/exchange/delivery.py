@@ -2,7 +2,8 @@
 
 The event log is the outbox: `send` writes the message and its event in the sender's commit. `deliver`
 reads behind the consumer's cursor and calls the handlers that runtime wired; effect, inbox row and
-cursor are one commit, so a message works exactly once however often it arrives.
+cursor are one commit, so a message works exactly once however often it arrives. Between systems with
+databases of their own `registry.exchange.transport` carries the same messages.
 """
 
 import json
@@ -16,10 +17,11 @@ from sqlalchemy import func, select
 from core import events
 from core.clock import Clock
 from core.db import Tx
-from core.errors import EvidenceMismatch, Rejected
+from core.errors import CityError, EvidenceMismatch, Rejected, Unavailable
 from core.ids import uuid7
-from registry.exchange.messages import EVENT_KIND, MAX_PAYLOAD_CHARS, Envelope, Type
-from registry.exchange.tables import DeadLetterRow, InboxRow, MessageRow
+from registry.exchange import catalogue, dead_letters
+from registry.exchange.messages import MAX_PAYLOAD_CHARS, Envelope, Type
+from registry.exchange.tables import InboxRow, MessageRow
 
 DELIVERY_BATCH = 500
 
@@ -53,14 +55,20 @@ def send(
     )
     now = clock.now()
     message = Envelope(
-        uuid7(now), kind, source, subject, (taken or 0) + 1, occurred_on, now, payload, supersedes
-    )
+        uuid7(now), kind, source, subject, (taken or 0) + 1, occurred_on, now, payload, supersedes,
+        catalogue.of(kind).version,
+    )  # fmt: skip
+    try:
+        catalogue.check(message)
+    except Rejected as broken:
+        raise AssertionError(f"{broken} breaks the interface catalogue") from broken
     if len(message.payload_json) > MAX_PAYLOAD_CHARS:
         raise AssertionError(f"message {kind} carries more than {MAX_PAYLOAD_CHARS} characters")
     tx.add(
         MessageRow(
             msg_id=message.msg_id,
             type=kind,
+            schema=message.schema,
             source=source,
             subject=subject,
             subject_seq=message.subject_seq,
@@ -73,7 +81,7 @@ def send(
     )
     tx.flush()
     events.append(
-        tx, clock, EVENT_KIND[kind], subject, actor=source, msg_id=message.msg_id,
+        tx, clock, catalogue.of(kind).event, subject, actor=source, msg_id=message.msg_id,
         occurred_on=occurred_on.isoformat(),
     )  # fmt: skip
     return message
@@ -84,9 +92,10 @@ def receive(
 ) -> bool:
     """Take one message in; False when it was here before.
 
-    Raises EvidenceMismatch E-MSG-HASH when a known `msg_id` comes with other content, and whatever
-    the handler raises; nothing of the message remains then.
+    Raises Rejected E-MSG-FORM (it breaks the catalogue), EvidenceMismatch E-MSG-HASH when a known
+    `msg_id` comes with other content, and whatever the handler raises; nothing of the message remains then.
     """
+    catalogue.check(message)
     known = tx.get(InboxRow, (consumer, message.source, message.msg_id))
     if known is not None:
         if known.payload_sha256 != message.payload_sha256:
@@ -101,10 +110,13 @@ def receive(
                 consumer=consumer,
                 source=message.source,
                 msg_id=message.msg_id,
+                subject=message.subject,
+                subject_seq=message.subject_seq,
                 payload_sha256=message.payload_sha256,
                 taken_at=clock.now(),
             )
         )
+        dead_letters.repaired_by(tx, clock, consumer, message)
     return True
 
 
@@ -117,28 +129,45 @@ def deliver(
 ) -> Delivered:
     """Take in what the others announced since the last run, at most `limit` messages.
 
-    A message the rules refuse goes to the dead letters with its code; the others go on.
+    A message the rules refuse goes to the dead letters with its code, one that trips over a bug of ours
+    is parked there; the others go on. `Unavailable` stops the run: the next one begins where it stopped.
     """
     reader = f"exchange.{consumer}"
     found = events.after(
-        tx, events.cursor(tx, reader), kinds_wanted=list(EVENT_KIND.values()), limit=limit
+        tx, events.cursor(tx, reader), kinds_wanted=catalogue.event_kinds(), limit=limit
     )
     taken = repeated = refused = 0
     for event in found:
         message = load(tx, event.data["msg_id"])
-        if message.source == consumer:
+        if message.source == consumer or consumer not in catalogue.of(message.type).to:
             continue
-        try:
-            if receive(tx, clock, consumer, message, handlers):
-                taken += 1
-            else:
-                repeated += 1
-        except Rejected as refusal:
-            refused += 1
-            _bury(tx, clock, consumer, message, refusal.code)
+        outcome = take_or_bury(tx, clock, consumer, message, handlers)
+        taken += outcome is True
+        repeated += outcome is False
+        refused += outcome is None
     if found:
         events.move_cursor(tx, reader, found[-1].seq)
     return Delivered(taken, repeated, refused)
+
+
+def take_or_bury(
+    tx: Tx, clock: Clock, consumer: str, message: Envelope, handlers: Mapping[Type, Handler]
+) -> bool | None:
+    """`receive`, but a message that finds no taker becomes a dead letter: None.
+
+    Raises Unavailable: that is no fault of the message.
+    """
+    try:
+        return receive(tx, clock, consumer, message, handlers)
+    except Unavailable:
+        raise
+    except CityError as refusal:
+        dead_letters.bury(
+            tx, clock, consumer, message, dead_letters.category(refusal), refusal.code
+        )
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as bug:
+        dead_letters.bury(tx, clock, consumer, message, dead_letters.INTERNAL, type(bug).__name__)
+    return None
 
 
 def load(tx: Tx, msg_id: str) -> Envelope:
@@ -154,23 +183,8 @@ def load(tx: Tx, msg_id: str) -> Envelope:
         row.recorded_at,
         json.loads(row.payload),
         row.supersedes,
+        row.schema,
     )
     if message.payload_sha256 != row.payload_sha256:
         raise EvidenceMismatch("E-MSG-HASH", f"the stored message {msg_id} was altered")
     return message
-
-
-def _bury(tx: Tx, clock: Clock, consumer: str, message: Envelope, code: str) -> None:
-    tx.merge(
-        DeadLetterRow(
-            consumer=consumer,
-            source=message.source,
-            msg_id=message.msg_id,
-            code=code,
-            refused_at=clock.now(),
-        )
-    )
-    events.append(
-        tx, clock, "exchange.refused", message.subject, actor=consumer, msg_id=message.msg_id,
-        code=code,
-    )  # fmt: skip

@@ -50,7 +50,7 @@ def retire(tx: Tx, clock: Clock, code: str, successor: str | None) -> None:
         active(tx, successor)
     row.status, row.successor, row.changed_at = "RETIRED", successor, clock.now()
     tx.flush()
-    payload = {"code": code, "successor": successor}
+    payload = {"code": code, "successors": [] if successor is None else [successor]}
     delivery.send(
         tx, clock, SOURCE, Type.ADDRESS_RETIRED, code, business_date(clock.now()), payload
     )

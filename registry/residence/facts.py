@@ -207,17 +207,30 @@ def _address_activated(tx: Tx, _clock: Clock, message: Envelope) -> None:
             )
         )
         tx.flush()
-    else:  # the retirement came first: only the text was missing
+    elif not row.text:  # a retirement came first: only the text was missing
         row.text = message.payload["text"]
 
 
 def _address_retired(tx: Tx, _clock: Clock, message: Envelope) -> None:
-    code, successor = message.payload["code"], message.payload["successor"]
+    """One successor takes its people over; without one, or with several, where they live is a task."""
+    code, successors = message.payload["code"], message.payload["successors"]
+    successor = successors[0] if len(successors) == 1 else None
     row = tx.get(KnownAddressRow, code)
     if row is None:
         row = KnownAddressRow(code=code, text="", seq=0)
         tx.add(row)
     row.status, row.successor, row.seq = "RETIRED", successor, message.subject_seq
+    tx.flush()
+
+
+def _address_renamed(tx: Tx, _clock: Clock, message: Envelope) -> None:
+    row = tx.get(KnownAddressRow, message.payload["code"])
+    if row is None:
+        row = KnownAddressRow(code=message.payload["code"], status="ACTIVE", seq=0)
+        tx.add(row)
+    elif row.seq >= message.subject_seq:
+        return
+    row.text, row.seq = message.payload["text"], message.subject_seq
     tx.flush()
 
 
@@ -234,11 +247,14 @@ HANDLERS: dict[Type, Handler] = {
     Type.PERSON_LINKED: _link,
     Type.EMPLOYMENT_STARTED: _employment,
     Type.EMPLOYMENT_ENDED: _employment,
+    Type.EMPLOYMENT_CORRECTED: _employment,
     Type.EMPLOYMENT_WITHDRAWN: _employment_withdrawn,
     Type.OCCUPANCY_STARTED: _occupancy,
+    Type.OCCUPANCY_CHANGED: _occupancy,
     Type.OCCUPANCY_ENDED: _occupancy,
     Type.OCCUPANCY_WITHDRAWN: _occupancy_withdrawn,
     Type.ADDRESS_ACTIVATED: _address_activated,
+    Type.ADDRESS_RENAMED: _address_renamed,
     Type.ADDRESS_RETIRED: _address_retired,
     Type.HEARTBEAT: _heartbeat,
 }
