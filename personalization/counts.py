@@ -86,7 +86,7 @@ def expected_now(tx: Tx, batch: str, what: str) -> int:
     if what == GOOD:
         places: tuple[Place, ...] = (Place.EJECTED, Place.INSPECTED)
     else:
-        places = (Place.SPOILED, Place.IN_REJECT)
+        places = (Place.SPOILED, Place.IN_REJECT, Place.COUNTED)
     return (
         tx.scalar(
             select(func.count())

@@ -36,7 +36,8 @@ WORK_ALLOWED: dict[WorkState, frozenset[WorkState]] = {
     WorkState.MAKING: frozenset({WorkState.MADE, WorkState.FAILED, WorkState.UNCERTAIN}),
     WorkState.UNCERTAIN: frozenset({WorkState.MADE, WorkState.FAILED}),
     WorkState.MADE: frozenset({WorkState.ACCEPTED, WorkState.FAILED}),
-    WorkState.ACCEPTED: frozenset(),
+    # Two people may void a card that passed, until it is packed (section 5).
+    WorkState.ACCEPTED: frozenset({WorkState.FAILED}),
     WorkState.FAILED: frozenset(),
     WorkState.CANCELLED: frozenset(),
 }

@@ -1,11 +1,9 @@
 """A production centre for tests: a settled city, its people, blanks, stations that only keep a journal."""
 
-import shutil
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 from core.clock import FixedClock
 from core.db import Database, Tx
@@ -184,23 +182,35 @@ def centre(db: Database, people: int = 4) -> Centre:
 
 
 @cache
-def _ready(people: int, ordered: int) -> tuple[Path, list[settlers.Settler]]:
-    """A centre in a file, built once a run: `ordered` of its people have an order."""
-    path = Path(mkdtemp(prefix="citycard-floor-")) / "centre.db"
-    db = Database(f"sqlite:///{path}")
+def _shared() -> Database:
+    """One database in memory for all tests: its statements are compiled once."""
+    db = Database("sqlite://")
+    db.create_tables()
+    return db
+
+
+@cache
+def _ready(people: int, ordered: int) -> tuple[sqlite3.Connection, list[settlers.Settler]]:
+    """A centre built once a run and kept aside: `ordered` of its people have an order."""
+    db = Database("sqlite://")
     db.create_tables()
     made = centre(db, people)
     made.order(*range(ordered))
-    with db.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    kept = sqlite3.connect(":memory:")
+    _raw(db).backup(kept)
     db.close()
-    return path, made.settled
+    return kept, made.settled
 
 
-def copied_centre(folder: Path, people: int = 4, ordered: int = 0) -> Centre:
-    """The same centre as `centre`, copied in a moment."""
-    path, settled = _ready(people, ordered)
-    copy = folder / "centre.db"
-    shutil.copy(path, copy)
-    db = Database(f"sqlite:///{copy}")
+def _raw(db: Database) -> sqlite3.Connection:
+    found = db.engine.raw_connection().driver_connection
+    assert isinstance(found, sqlite3.Connection)
+    return found
+
+
+def copied_centre(people: int = 4, ordered: int = 0) -> Centre:
+    """The same centre as `centre`, put back in a moment. One at a time."""
+    kept, settled = _ready(people, ordered)
+    db = _shared()
+    kept.backup(_raw(db))
     return Centre(db, FixedClock(START), settled)

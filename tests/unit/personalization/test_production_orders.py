@@ -1,8 +1,6 @@
 """Orders, work orders and stations on the floor (production.md 4, 6, 7, 14)."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -44,10 +42,8 @@ WASTE = Spoil(SpoilCode.PR1, "print", "box-S1")
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Iterator[Centre]:
-    made = copied_centre(tmp_path)
-    yield made
-    made.db.close()
+def town() -> Centre:
+    return copied_centre()
 
 
 def loaded(town: Centre) -> Centre:
@@ -58,10 +54,8 @@ def loaded(town: Centre) -> Centre:
 
 
 @pytest.fixture
-def busy(tmp_path: Path) -> Iterator[Centre]:
-    made = loaded(copied_centre(tmp_path, ordered=3))
-    yield made
-    made.db.close()
+def busy() -> Centre:
+    return loaded(copied_centre(ordered=3))
 
 
 def state_of(town: Centre, acc_no: str) -> str:
