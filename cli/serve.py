@@ -32,7 +32,9 @@ def serve(
     try:
         bound = listener.getsockname()[1]
         note(f"citycard: http://{host}:{bound}/  (API documents at /docs)")
-        config = uvicorn.Config(create_app(services), log_level="warning")
+        config = uvicorn.Config(  # an open event stream must not hold the end up
+            create_app(services), log_level="warning", timeout_graceful_shutdown=1
+        )
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()

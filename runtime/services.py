@@ -10,7 +10,11 @@ from core.db import Database
 from core.faults import PACKAGES
 from runtime.settings import Settings
 
-OTHER_TABLES = ("core.events", "core.leases", "registry.sequences")  # one table beside its functions
+OTHER_TABLES = (
+    "core.events",
+    "core.leases",
+    "registry.sequences",
+)  # one table beside its functions
 
 
 @dataclass(frozen=True)

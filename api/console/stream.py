@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from runtime.services import Services
 from starlette.concurrency import run_in_threadpool
 
 from core import events
+from runtime.services import Services
 
 router = APIRouter()
 POLL_SECONDS = 0.5
