@@ -58,6 +58,9 @@ class Request(ABC, Generic[R_co]):
     layout: ClassVar[Layout]
     answer: ClassVar[Layout] = Layout()
     bulk: ClassVar[bool] = False
+    on_one_connection: ClassVar[bool] = (
+        False  # commands of a secure channel, which has its handle there
+    )
 
     def encode(self) -> bytes:
         """The fields as bytes; ValueError when a value does not fit its field."""

@@ -6,6 +6,7 @@ Nothing in this module ever holds a key.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from hsm_sim.client import Request, Role
 from hsm_sim.codec import Layout
@@ -54,6 +55,7 @@ class ExportCardKeyToChannel(Request[tuple[bytes, bytes]]):
 
     code = "12"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout(f"=C {_CARD} handle:8H")
     answer = Layout("data:4L kcv:6H")
 
@@ -108,6 +110,7 @@ class BeginChannel(Request[tuple[bytes, bytes]]):
 
     code = "20"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("protocol:2N option:2H master:KEY diversification:[012] level:[013]")
     answer = Layout("handle:8H challenge:16H")
 
@@ -124,6 +127,7 @@ class AuthenticateChannel(Request[bytes]):
 
     code = "22"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H response:2L")
     answer = Layout("apdu:TAIL")
 
@@ -137,6 +141,7 @@ class WrapApdu(Request[bytes]):
 
     code = "24"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H apdu:4L")
     answer = Layout("apdu:4L")
 
@@ -150,6 +155,7 @@ class UnwrapAnswer(Request[tuple[bytes, bytes]]):
 
     code = "26"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H response:4L")
     answer = Layout("data:4L status:4H")
 
@@ -163,6 +169,7 @@ class ReencryptData(Request[bytes]):
 
     code = "28"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("transport:KEY handle:8H data:4L")
     answer = Layout("data:4L")
 
@@ -177,6 +184,7 @@ class EndChannel(Request[None]):
 
     code = "2E"
     roles = (Role.ISSUE,)
+    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H")
 
     handle: bytes

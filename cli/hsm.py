@@ -1,0 +1,72 @@
+"""``citycard hsm``: the HSM as a process of its own, its certificates, its table of commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import output
+
+app = typer.Typer(no_args_is_help=True, help="The HSM. 加密机。")
+Home = Annotated[Path, typer.Option("--home", help="The HSM's folder (0700).")]
+
+
+@app.command("serve")
+def serve(
+    home: Home,
+    certificates: Annotated[
+        Path, typer.Option("--certificates", help="Made by `hsm certificates`.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Host port; 0 takes a free one.")] = 0,
+    bulk_port: Annotated[int, typer.Option(help="Port of command 90; 0 takes a free one.")] = 0,
+    bulk_socket: Annotated[Path | None, typer.Option(help="Unix socket of command 90.")] = None,
+    stay: Annotated[bool, typer.Option("--stay", help="Go on when standard input ends.")] = False,
+) -> int:
+    """Serve hosts over mutual TLS. The unlock secrets come as hex lines on standard input, then an empty line.
+
+    Prints one JSON line with the ports when ready. Ends on SIGTERM, and when standard input ends (the
+    program that started it is gone) unless --stay. 启动加密机服务。
+    """
+    from hsm_sim.serve import Serving
+    from hsm_sim.serve import serve as serve_hsm
+
+    where = Serving(home, certificates, host, port, bulk_port, bulk_socket, stay)
+    serve_hsm(where, output.note)
+    return 0
+
+
+@app.command("certificates")
+def certificates(
+    home: Home,
+    folder: Annotated[Path, typer.Option("--folder", help="Where to write the certificates.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Make a private CA, a server certificate and one client certificate for each role; enter them in the policy.
+
+    Done on the HSM's own machine while it is not serving; it replaces all clients known before. 签发证书。
+    """
+    from core.clock import SystemClock
+    from hsm_sim import clients
+    from hsm_sim.certificates import make_certificates
+    from hsm_sim.device import require_private
+
+    require_private(home)
+    known = make_certificates(folder, SystemClock())
+    clients.save(home, clients.load(home).with_clients(known))
+    rows = [{"name": one.name, "role": one.role.value, "key": key} for key, one in known.items()]
+    if json:
+        output.json_object({"schema": "citycard/hsm-clients/1", "clients": rows})
+        return 0
+    for row in rows:
+        output.result(f"{row['role']:8} {row['name']:8} {row['key']}")
+    return 0
+
+
+@app.command("policy-table")
+def policy_table() -> int:
+    """Print the table of commands, roles, keys and limits as Markdown. 打印命令策略表。"""
+    from hsm_sim.policy import table
+
+    output.result(table().rstrip())
+    return 0

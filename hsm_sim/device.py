@@ -1,0 +1,474 @@
+"""One HSM in a folder: genesis, unlocking, keys in hand, and a clean end. Commands come through `engine`.
+
+The folder (0700) holds ``log.jsonl`` and its company, ``lmk.json``, ``keystore.json``, ``slots.json``,
+``seals.json``, ``policy.json``, ``batches/``, ``ops/`` and ``scripts/``; back them up together (R-42). After a
+start the HSM is locked (F9) until all unlock secrets were given; every attempt is a log line (R-35).
+"""
+
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.clock import Clock
+from hsm_sim import clients, kcv, lmkfile, tokens
+from hsm_sim.batches import Batches
+from hsm_sim.ceremony.bundle import directory_bytes
+from hsm_sim.clients import Policy
+from hsm_sim.errors import HsmBusy, HsmMismatch, HsmRejected, refusal
+from hsm_sim.frame import MAX_FRAME
+from hsm_sim.keystore import STORE_FILE, KeyEntry, Keystore, State
+from hsm_sim.lifecycle import KeyLife
+from hsm_sim.limits import RateLimiter
+from hsm_sim.lmkfile import Argon2
+from hsm_sim.log import AuditLog
+from hsm_sim.policy import KeyRule
+from hsm_sim.seals import SEALS_INFO, SealKey, Seals
+from hsm_sim.secret import SecretKey
+from hsm_sim.usage import UsageMeter
+from hsm_sim.work import Client, Key
+
+FIRMWARE, DEV_FIRMWARE = "0001-SIM0", "0001-DEV0"
+CARD_INFO = b"hsm-sim card v1"
+PSEUDONYM_BYTES = 8
+MAX_REFUSED_NOTED = 1000
+MOVES = {
+    "activate": State.ACTIVE, "resume": State.ACTIVE, "deactivate": State.DEACTIVATED,
+    "compromise": State.COMPROMISED, "destroy": State.DESTROYED,
+}  # fmt: skip
+
+
+class _Unlocked:
+    """What is in memory only while the HSM is unlocked and has an LMK."""
+
+    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey) -> None:
+        self.lmk = lmk
+        self.keystore = Keystore(home, log.name, lmk, log)
+        self.tokens = tokens.TokenCache(lmk)
+        self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO))
+        self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
+        self.card_mac = hmac.new(kcv.derived_key(lmk.reveal(), CARD_INFO), digestmod=hashlib.sha256)
+        self.resident: dict[int, tuple[KeyEntry, Key]] = {}
+
+    def clear(self) -> None:
+        self.tokens.clear()
+        self.seals.clear()
+        self.keystore.clear()
+        self.lmk.clear()
+        self.resident.clear()
+
+
+class Hsm:
+    """The HSM. Ceremonies reach it through `actions`, hosts through `engine.Engine`."""
+
+    def __init__(self, home: Path, clock: Clock, log: AuditLog, header: lmkfile.Header) -> None:
+        self.home = home
+        self.log = log
+        self.usage = UsageMeter(log, home, clock)
+        self.policy: Policy = clients.load(home)
+        self.actions = KeyLife(self)
+        self.batches = Batches(home, log, clock)
+        self.frame_limit = MAX_FRAME
+        self._clock = clock
+        self._header = header
+        self._unlock_key: SecretKey | None = None
+        self._signing_seed: SecretKey | None = None
+        self._inside: _Unlocked | None = None
+        self._refused: dict[tuple[str, str], None] = {}
+        self.limiter = RateLimiter(self.policy.limits, clock, log, off=self.policy.dev)
+        log.on_signed = self._bind
+
+    # -- making, opening, ending ------------------------------------------------------------------
+
+    @classmethod
+    def make(
+        cls, home: Path, name: str, clock: Clock, roster: Sequence[Mapping[str, str]],
+        policy: Mapping[str, Any], unlock_secrets: Sequence[bytes], kdf: Argon2 | None = None,
+        instance: str = "test", statement: str = "",
+    ) -> Self:  # fmt: skip
+        """A new HSM, unlocked, with genesis and boot line and no LMK yet.
+
+        Raises LogDamaged (LOG-EXISTS) when the folder holds one already.
+        """
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_private(home)
+        seed = SecretKey("ED", os.urandom(32))
+        header = lmkfile.new_header(name, len(unlock_secrets), kdf or Argon2())
+        key = lmkfile.unlock_key(header, unlock_secrets)
+        private = Ed25519PrivateKey.from_private_bytes(seed.reveal())
+        # Before the log: a crash in between leaves a file that the next attempt simply replaces.
+        if not (home / "log.jsonl").exists():
+            lmkfile.write(home, header, key, {"lmk": "", "log": seed.reveal().hex()})
+        log = AuditLog.create(home, name, private, clock, roster, policy, instance, statement)
+        made = cls(home, clock, log, header)
+        log.record_start(made.firmware, made.usage.unaccounted)
+        made._unlock_key, made._signing_seed = key, seed
+        made.log.append("config", made._config())
+        return made
+
+    @classmethod
+    def open(cls, home: Path, clock: Clock) -> Self:
+        """The HSM of a folder, locked. Raises HSM-HOME, HSM-STORE, LOG-DAMAGED, LOG-ROLLBACK."""
+        require_private(home)
+        header, _, _ = lmkfile.read_header(home)
+        bound = (header.log_size, header.log_root) if header.log_size else None
+        log = AuditLog.open(home, clock, None, bound)
+        if log.name != header.hsm:
+            log.close()
+            raise HsmMismatch("HSM-STORE", "the LMK file is another HSM's")
+        made = cls(home, clock, log, header)
+        log.record_start(made.firmware, made.usage.unaccounted)
+        return made
+
+    def unlock(self, unlock_secrets: Sequence[bytes], people: Sequence[str] = ()) -> None:
+        """Open the LMK file and load the keys; raises HSM-UNLOCK and HSM-STORE, and then stays locked."""
+        try:
+            header, key, inside = lmkfile.read(self.home, unlock_secrets)
+        except lmkfile.NotUnlocked:
+            self.log.append("auth.fail", {"client": "console", "reason": "unlock"})
+            raise
+        seed = SecretKey("ED", bytes.fromhex(inside["log"]))
+        self.log.unlock(Ed25519PrivateKey.from_private_bytes(seed.reveal()))
+        self._header, self._unlock_key, self._signing_seed = header, key, seed
+        self._load(inside["lmk"])
+        self.log.append("unlock", {"people": list(people)})
+        self.log.append("config", self._config())
+
+    def _load(self, lmk_hex: str) -> None:
+        states = self._states_of_log()
+        if not lmk_hex and states:
+            raise HsmMismatch("HSM-STORE", "the LMK is not in its file")
+        if not lmk_hex:
+            return
+        inside = _Unlocked(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)))
+        if not states:  # the step that made the LMK was never recorded: it was not made
+            self._inside = inside
+            self.drop_lmk()
+            return
+        inside.keystore.load()
+        found = {kid: entry.state for kid, entry in inside.keystore.entries.items()}
+        if found != states:
+            inside.clear()
+            raise HsmMismatch("HSM-STORE", "the key file and the log tell different keys")
+        self._inside = inside
+
+    def _states_of_log(self) -> dict[str, State]:
+        """The keys and their states as the log tells them: the key file must agree."""
+        states: dict[str, State] = {}
+        for event in self.log.events("ceremony.step", "key.suspend"):
+            body = event["body"]
+            if event["type"] == "key.suspend":
+                states[body["kid"]] = State.SUSPENDED
+            elif body["action"] in ("combine", "generate"):
+                states[body["args"]["kid"]] = State.PRE_ACTIVE
+            elif body["action"] in MOVES:
+                states[body["args"]["kid"]] = MOVES[body["action"]]
+        return states
+
+    def close(self) -> None:
+        """A clean stop: counts summed up, shutdown line, checkpoint, keys overwritten."""
+        try:
+            self.usage.close()
+            self.log.shutdown(self.firmware)
+        finally:
+            self._forget()
+            self.log.close()
+
+    def _forget(self) -> None:
+        if self._inside is not None:
+            self._inside.clear()
+            self._inside = None
+        for secret in (self._unlock_key, self._signing_seed):
+            if secret is not None:
+                secret.clear()
+        self._unlock_key = self._signing_seed = None
+
+    def tick(self) -> None:
+        """Close the interval of counts and write a checkpoint when they are due; about once a second."""
+        self.log.check()
+        self.usage.tick()
+        if self._unlock_key is not None:
+            self.log.checkpoint_if_due()
+
+    def _bind(self, size: int, root: bytes) -> None:
+        """Bind the newest signed size and root into the LMK file before the signature exists (R-28)."""
+        self._header = replace(self._header, log_size=size, log_root=root)
+        self._seal()
+
+    def _seal(self) -> None:
+        assert self._unlock_key is not None
+        assert self._signing_seed is not None
+        lmk = self._inside.lmk.reveal().hex() if self._inside else ""
+        inside = {"lmk": lmk, "log": self._signing_seed.reveal().hex()}
+        lmkfile.write(self.home, self._header, self._unlock_key, inside)
+
+    # -- what it says of itself -------------------------------------------------------------------
+
+    @property
+    def firmware(self) -> str:
+        """``0001-SIM0``, or ``0001-DEV0`` with `--dev`."""
+        return DEV_FIRMWARE if self.policy.dev else FIRMWARE
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether commands are taken: unlocked, and the LMK is there."""
+        return self._inside is not None
+
+    @property
+    def lmk(self) -> SecretKey:
+        """The LMK; raises HSM-F9."""
+        return self._open().lmk
+
+    @property
+    def lmk_check_value(self) -> str:
+        """Six characters, or "" before the first ceremony."""
+        return self._header.lmk_kcv
+
+    def _config(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"sha256": self.policy.digest}
+        return {**body, "dev": True} if self.policy.dev else body
+
+    def set_policy(self, policy: Policy) -> None:
+        """Put another policy in force, on this machine only (R-1); the log gets its digest."""
+        clients.save(self.home, policy)
+        self.policy = policy
+        self.limiter = RateLimiter(policy.limits, self._clock, self.log, off=policy.dev)
+        self.log.append("config", self._config())
+
+    def directory(self) -> list[dict[str, Any]]:
+        """Entries of command 70 and of keys.json, by slot: never material. Seal keys show their `vkey`."""
+        store = self.keystore
+        rows = []
+        for entry in sorted(store.entries.values(), key=lambda e: e.slot) if store else []:
+            row = entry.public()
+            if entry.usage == "S0" and entry.block:
+                row["vkey"] = self._seal_key(entry).vkey
+            rows.append(row)
+        return rows
+
+    def auditors(self) -> list[str]:
+        """Verifier keys of the external auditors on the roster, without those revoked."""
+        known = {one["id"]: one for one in self.log.genesis["roster"]}
+        for event in self.log.events("roster.add", "roster.revoke"):
+            body = event["body"]
+            known.pop(body["id"], None)
+            if event["type"] == "roster.add":
+                known[body["id"]] = body
+        return [one["vkey"] for one in known.values() if one["role"] == "EA"]
+
+    def export_audit(self, nonce: str) -> int:
+        """The `audit.export` line for an auditor's nonce, with its checkpoint (`6A`)."""
+        self.usage.close_interval()
+        digest = hashlib.sha256(directory_bytes(self.directory(), self.usage)).hexdigest()
+        seq = self.log.append("audit.export", {"keys": digest, "nonce": nonce})
+        self.log.checkpoint()
+        return seq
+
+    # -- keys, for commands -----------------------------------------------------------------------
+
+    def _open(self) -> _Unlocked:
+        if self._inside is None:
+            raise refusal("F9")
+        return self._inside
+
+    def key(self, field: str, rule: KeyRule) -> Key:
+        """The key of a key field, if the rule allows it: HSM-28, 10, A6, A8, F1 in this order."""
+        inside = self._open()
+        if field[0] != "K":
+            if rule.resident:
+                raise refusal("28", "a token where a resident key belongs")
+            key = inside.tokens.key(field)
+        else:
+            entry = inside.keystore.at(int(field[1:], 16))
+            if entry is None:
+                raise refusal("28" if rule.resident else "10", "an empty slot")
+            key = self._resident(inside, entry)
+        if rule.usages and key.usage not in rule.usages:
+            raise refusal("A6")
+        if rule.modes and key.mode not in rule.modes:
+            raise refusal("A8")
+        if key.kid:
+            self._require_state(inside.keystore.entries[key.kid], rule)
+        return key
+
+    def _require_state(self, entry: KeyEntry, rule: KeyRule) -> None:
+        if entry.state in rule.states:
+            return
+        if entry.state is State.COMPROMISED:
+            self._note("console", f"compromised key {entry.kid}")
+        raise refusal("F1", entry.state.value)
+
+    def _resident(self, inside: _Unlocked, entry: KeyEntry) -> Key:
+        known = inside.resident.get(entry.slot)
+        if known is not None and known[0] is entry:
+            return known[1]
+        if not entry.block:
+            raise refusal("F1", "a destroyed key")
+        bare = tokens.may_go_bare(entry.usage, entry.alg, "", entry.scope)
+        key = Key(
+            entry.kid, entry.alg, entry.usage, entry.mode, entry.version, entry.export, entry.scope,
+            bare, inside.keystore.secret(entry),
+        )  # fmt: skip
+        inside.resident[entry.slot] = (entry, key)
+        return key
+
+    def _lineage(self, key: Key) -> list[KeyEntry]:
+        same = (key.usage, key.scope, key.alg)
+        return [
+            entry
+            for entry in self._open().keystore.entries.values()
+            if (entry.usage, entry.scope, entry.alg) == same
+        ]
+
+    def sibling(self, key: Key, version: str) -> Key:
+        """Another version of the same key that may still read; HSM-01 when there is none (R-17)."""
+        for entry in self._lineage(key):
+            if entry.version == version and entry.state in (State.ACTIVE, State.DEACTIVATED):
+                return self._resident(self._open(), entry)
+        raise refusal("01")
+
+    def newest(self, key: Key) -> Key:
+        """The newest active version of the same key; HSM-F1 when none is active."""
+        active = [entry for entry in self._lineage(key) if entry.state is State.ACTIVE]
+        if not active:
+            raise refusal("F1", "no active version")
+        return self._resident(self._open(), max(active, key=lambda entry: entry.version))
+
+    def seal_key(self, number: int) -> SealKey:
+        """The key of a log number: the n-th seal key by slot, from 1. HSM-28, F1."""
+        entries = sorted(
+            (e for e in self._open().keystore.entries.values() if e.usage == "S0"),
+            key=lambda entry: entry.slot,
+        )
+        if not 1 <= number <= len(entries):
+            raise refusal("28", "no such log")
+        entry = entries[number - 1]
+        if entry.state is not State.ACTIVE:
+            raise refusal("F1", entry.state.value)
+        return self._seal_key(entry)
+
+    def _seal_key(self, entry: KeyEntry) -> SealKey:
+        return SealKey.of(self.log.name, entry.scope, self._open().keystore.secret(entry))
+
+    @property
+    def seals(self) -> Seals:
+        """What was sealed last for each log."""
+        return self._open().seals
+
+    def pseudonym(self, factors: Sequence[bytes]) -> str:
+        """A card's name in the log and in limits: HMAC under a key of the HSM's own, 16 hex characters."""
+        mac = self._open().card_mac.copy()
+        mac.update(b"".join(factors))
+        return mac.hexdigest()[: 2 * PSEUDONYM_BYTES]
+
+    def log_export(
+        self, client: Client, kid: str, under: str, kcv: str, method: str, batch: str = ""
+    ) -> None:
+        """Write and sync the `export` line before the answer leaves (R-30).
+
+        A token has no name of its own: it stands under the LMK that wraps it.
+        """
+        body = {
+            "client": client.name,
+            "kcv": kcv,
+            "kid": kid or self._lmk_kid(),
+            "method": method,
+            "under": under,
+        }
+        self.log.append("export", {**body, "batch": batch} if batch else body)
+
+    def _lmk_kid(self) -> str:
+        return next(e.kid for e in self._open().keystore.entries.values() if e.slot < 0)
+
+    def note_refused(self, client: Client, code: str) -> None:
+        """A client tried what its role does not have; the log gets it once for each command."""
+        self._note(client.name, f"command {code}")
+
+    def note_stranger(self, key: str) -> None:
+        """A certificate the policy does not know; its key's hash stands in the log."""
+        self._note(key, "unknown certificate")
+
+    def connection_ended(self, connection: int) -> None:
+        """Forget what belonged to a connection."""
+
+    def _note(self, client: str, reason: str) -> None:
+        if (client, reason) not in self._refused and len(self._refused) < MAX_REFUSED_NOTED:
+            self._refused[client, reason] = None
+            self.log.append("auth.fail", {"client": client, "reason": reason})
+
+    def suspend(self, kid: str, reason: str) -> None:
+        """Take a key out of use at once; one security officer may, since it only removes ability (8.4)."""
+        self.actions.begin(self.log.size)
+        try:
+            self.actions.suspend(kid)
+            self.log.append("key.suspend", {"kid": kid, "reason": reason})
+        except BaseException:
+            self.actions.rollback()
+            raise
+        self.actions.commit()
+
+    # -- what ceremony steps need (`lifecycle.Inside`) --------------------------------------------
+
+    @property
+    def keystore(self) -> Keystore | None:
+        """The keys; None before there is an LMK."""
+        return self._inside.keystore if self._inside else None
+
+    @property
+    def fingerprint_key(self) -> bytes:
+        """Key of the fingerprints."""
+        return self._open().fingerprint_key
+
+    def adopt_lmk(self, material: bytes) -> None:
+        """Take the LMK: into its file first, so that no key is ever wrapped under one that is lost."""
+        if self._unlock_key is None:
+            raise refusal("F9")
+        self._inside = _Unlocked(self.home, self.log, SecretKey("A3", material))
+        self._header = replace(self._header, lmk_kcv=kcv.check_value("A3", material))
+        self._seal()
+
+    def drop_lmk(self) -> None:
+        """Undo `adopt_lmk`."""
+        if self._inside is not None:
+            self._inside.clear()
+        self._inside = None
+        self._header = replace(self._header, lmk_kcv="")
+        self._seal()
+        (self.home / STORE_FILE).unlink(missing_ok=True)
+
+    def require_batch(
+        self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
+    ) -> None:
+        """Refuse impossible terms of an issuance batch."""
+        kids = [kid for kid, entry in self._open().keystore.entries.items() if entry.mode == "X"]
+        self.batches.require_terms(batch, masters, methods, cards, expires, kids)
+
+    def batch_opened(self) -> None:
+        """Read the batches from the log again."""
+        self.batches.reload()
+
+
+def require_private(home: Path) -> None:
+    """Refuse a folder that others may read or that is not ours, or such files in it (R-34): HSM-HOME."""
+    try:
+        found = [home, *(path for path in home.iterdir() if path.is_file())]
+        for path in found:
+            status = path.stat()
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                raise HsmRejected("HSM-HOME", f"{path.name} is not private")
+    except OSError as error:
+        raise HsmBusy("HSM-HOME", f"the folder cannot be read: {error.strerror}") from None
+
+
+def make_hsm(
+    *, home: Path, name: str, clock: Clock, roster: Sequence[dict[str, str]], policy: dict[str, Any],
+    unlock_secrets: Sequence[bytes],
+) -> Hsm:  # fmt: skip
+    """The HSM as `hold_city_ceremonies` wants it made (`ceremony.city.MakeHsm`)."""
+    return Hsm.make(home, name, clock, roster, policy, unlock_secrets)

@@ -1,0 +1,250 @@
+"""Keys are born, change state and die in ceremony steps only (8.4): what a step does inside the HSM.
+
+`KeyLife` is the `KeyActions` of the ceremony console. Components live in one buffer until they are
+combined or forgotten (R-26); the first AES-256 key of usage K1 and mode N becomes the LMK. Errors: HSM-17
+(order, missing components, no LMK yet), HSM-75 (weak, or a component that gives itself away), HSM-29 (the
+value or the name is there already), HSM-F1 (a move 8.4 does not have).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from core import crypto
+from core.errors import NotFound
+from hsm_sim.errors import refusal
+from hsm_sim.kcv import check_value, fingerprint, generate, require_strong
+from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
+from hsm_sim.secret import KEY_BYTES
+
+ALLOWED: dict[State, frozenset[State]] = {
+    State.PRE_ACTIVE: frozenset({State.ACTIVE, State.COMPROMISED, State.DESTROYED}),
+    State.ACTIVE: frozenset(
+        {State.SUSPENDED, State.DEACTIVATED, State.COMPROMISED, State.DESTROYED}
+    ),
+    State.SUSPENDED: frozenset(
+        {State.ACTIVE, State.DEACTIVATED, State.COMPROMISED, State.DESTROYED}
+    ),
+    State.DEACTIVATED: frozenset({State.COMPROMISED, State.DESTROYED}),
+    State.COMPROMISED: frozenset({State.DESTROYED}),
+    State.DESTROYED: frozenset(),
+}
+COMPONENT_ALGORITHMS = {8: "D1", 16: "T2", 24: "T3", 32: "A3"}  # for the check value shown
+MAX_COMPONENTS = 9
+EXPORTS = ("N", "E", "S")
+LMK_BIRTH = {"alg": "A3", "usage": "K1", "mode": "N"}
+
+
+class Inside(Protocol):
+    """What `KeyLife` needs of the HSM around it."""
+
+    @property
+    def keystore(self) -> Keystore | None:
+        """The keys; None before there is an LMK."""
+        ...
+
+    @property
+    def fingerprint_key(self) -> bytes:
+        """Key of the fingerprints, from the LMK."""
+        ...
+
+    def adopt_lmk(self, material: bytes) -> None:
+        """Take the LMK and make an empty key file's keeper."""
+        ...
+
+    def drop_lmk(self) -> None:
+        """Undo `adopt_lmk` of a step that was not recorded."""
+        ...
+
+    def require_batch(
+        self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
+    ) -> None:
+        """Refuse an issuance batch with impossible terms."""
+        ...
+
+    def batch_opened(self) -> None:
+        """A batch step was recorded: read the batches from the log again."""
+        ...
+
+
+class KeyLife:
+    """The HSM's inside as a ceremony step sees it. One step at a time, between `begin` and `commit`."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+        self._parts: dict[str, dict[int, bytearray]] = {}
+        self._seq = -1
+        self._before: tuple[KeyEntry, ...] = ()
+        self._changed = False
+        self._new_lmk = False
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def begin(self, seq: int) -> None:
+        """Changes from here on wait for log line `seq`."""
+        store = self._inside.keystore
+        self._seq = seq
+        self._before = tuple(store.entries.values()) if store else ()
+        self._changed = self._new_lmk = False
+
+    def commit(self) -> None:
+        """The log has the line: the changes stand."""
+        store = self._inside.keystore
+        if store is not None and self._changed:
+            store.save()
+        self._inside.batch_opened()
+
+    def rollback(self) -> None:
+        """The log has no such line: nothing happened."""
+        store = self._inside.keystore
+        if self._new_lmk:
+            self._inside.drop_lmk()
+        elif store is not None and self._changed:
+            store.restore(self._before)
+            store.save()
+
+    def _hold(self, entry: KeyEntry) -> None:
+        store = self._store()
+        store.put(entry)
+        self._changed = True
+        store.hold(self._before, self._seq, entry.kid)
+
+    def _store(self) -> Keystore:
+        store = self._inside.keystore
+        if store is None:
+            raise refusal("17", "there is no LMK yet")
+        return store
+
+    # -- birth ------------------------------------------------------------------------------------
+
+    def component(self, kid: str, n: int, value: bytearray) -> dict[str, Any]:
+        """Keep one component; its check value. The caller overwrites `value`."""
+        alg = COMPONENT_ALGORITHMS.get(len(value))
+        parts = self._parts.setdefault(kid, {})
+        if alg is None or len(parts) >= MAX_COMPONENTS:
+            raise refusal("27", "a component has another length, or there are too many")
+        if not any(value):
+            raise refusal("75", "an all-zero component")
+        for other in parts.values():
+            if len(other) != len(value) or crypto.equal(bytes(other), bytes(value)):
+                raise refusal("75", "two components are equal or differ in length")
+        parts[n] = bytearray(value)
+        return {"kcv": check_value(alg, bytes(value))}
+
+    def forget(self, kid: str) -> None:
+        """Overwrite the components of a key that will not be combined."""
+        for part in self._parts.pop(kid, {}).values():
+            part[:] = bytes(len(part))
+
+    def combine(
+        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, components: int,
+        scope: str, cid: int,
+    ) -> dict[str, Any]:  # fmt: skip
+        """XOR the components into a key; check value and fingerprint."""
+        parts = list(self._parts.get(kid, {}).values())
+        if len(parts) != components or not parts:
+            raise refusal("17", "components are missing")
+        key = bytearray(len(parts[0]))
+        for part in parts:
+            key[:] = crypto.xor(bytes(key), bytes(part))
+        if any(crypto.equal(bytes(part), bytes(key)) for part in parts):
+            raise refusal("75", "a component equals the key")
+        result = self._bear(key, kid, alg, usage, mode, version, export, scope, cid)
+        self.forget(kid)
+        return result
+
+    def generate(
+        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, scope: str, cid: int
+    ) -> dict[str, Any]:  # fmt: skip
+        """Make a random key; check value and fingerprint."""
+        if alg not in KEY_BYTES:
+            raise refusal("A7", "no such algorithm")
+        return self._bear(generate(alg), kid, alg, usage, mode, version, export, scope, cid)
+
+    def _bear(
+        self, key: bytearray, kid: str, alg: str, usage: str, mode: str, version: str, export: str,
+        scope: str, cid: int,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Judge a new key and put it into the store; `key` is overwritten."""
+        try:
+            material = bytes(key)
+            if len(material) != KEY_BYTES.get(alg):
+                raise refusal("27", "the key has another length than its algorithm")
+            if export not in EXPORTS or len(usage) != 2 or len(mode) != 1 or len(version) != 2:
+                raise refusal("15", "attributes")
+            require_strong(alg, material)
+            slot = NO_SLOT
+            if self._inside.keystore is None:
+                if {"alg": alg, "usage": usage, "mode": mode} != LMK_BIRTH:
+                    raise refusal("17", "the LMK comes first")
+                self._inside.adopt_lmk(material)
+                self._new_lmk = True
+            else:
+                slot = self._require_new(kid)
+            store = self._store()
+            fp = fingerprint(self._inside.fingerprint_key, alg, material)
+            if any(entry.fp == fp for entry in store.entries.values()):
+                raise refusal("29", "this value exists under another name")
+            kcv = check_value(alg, material)
+            entry = KeyEntry(kid, alg, usage, mode, version, export, scope, cid, kcv, fp, slot)
+            self._hold(store.wrap(entry, material) if slot != NO_SLOT else entry)
+            return {"fp": fp, "kcv": kcv}
+        finally:
+            key[:] = bytes(len(key))
+
+    def _require_new(self, kid: str) -> int:
+        store = self._store()
+        if kid in store.entries:
+            raise refusal("29", "a key of this name exists")
+        if not any(e.slot == NO_SLOT and e.state is State.ACTIVE for e in store.entries.values()):
+            raise refusal("17", "the LMK is not active")
+        return store.free_slot()
+
+    # -- moves ------------------------------------------------------------------------------------
+
+    def _move(self, kid: str, to: State) -> dict[str, Any]:
+        store = self._store()
+        entry = store.entries.get(kid)
+        if entry is None:
+            raise NotFound("HSM-NO-KEY", "no such key", usage="?", scope=kid, version="?")
+        if to not in ALLOWED[entry.state]:
+            raise refusal("F1", f"{entry.state} does not become {to}")
+        self._hold(replace(entry, state=to, block="" if to is State.DESTROYED else entry.block))
+        return {"state": to.value}
+
+    def activate(self, kid: str) -> dict[str, Any]:
+        """PRE_ACTIVE to ACTIVE; a suspended key is resumed instead."""
+        entry = self._store().entries.get(kid)
+        if entry is not None and entry.state is not State.PRE_ACTIVE:
+            raise refusal("F1", f"{entry.state} is not activated")
+        return self._move(kid, State.ACTIVE)
+
+    def deactivate(self, kid: str) -> dict[str, Any]:
+        """From then on it verifies and unwraps only."""
+        return self._move(kid, State.DEACTIVATED)
+
+    def suspend(self, kid: str) -> dict[str, Any]:
+        """It does nothing until a ceremony resumes it."""
+        return self._move(kid, State.SUSPENDED)
+
+    def resume(self, kid: str) -> dict[str, Any]:
+        """SUSPENDED to ACTIVE."""
+        entry = self._store().entries.get(kid)
+        if entry is not None and entry.state is not State.SUSPENDED:
+            raise refusal("F1", f"{entry.state} is not resumed")
+        return self._move(kid, State.ACTIVE)
+
+    def compromise(self, kid: str) -> dict[str, Any]:
+        """It does nothing any more, and each attempt raises an alarm."""
+        return self._move(kid, State.COMPROMISED)
+
+    def destroy(self, kid: str) -> dict[str, Any]:
+        """The entry stays, the material is gone."""
+        return self._move(kid, State.DESTROYED)
+
+    def open_batch(
+        self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
+    ) -> dict[str, Any]:
+        """An issuance batch (R-10): its terms stand in the log line itself."""
+        self._inside.require_batch(batch, masters, methods, cards, expires)
+        return {"batch": batch}

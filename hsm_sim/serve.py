@@ -1,0 +1,118 @@
+"""The HSM's server process: unlock with what comes on standard input, listen, end cleanly.
+
+``python -m hsm_sim.serve --home DIR --certificates DIR`` is what `citycard hsm serve` runs. Unlock secrets are hex
+lines on standard input and an empty line. It prints one JSON line with its ports when ready, and ends on
+SIGTERM, SIGINT, and, unless told to stay, when standard input ends: whoever started it is gone then.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.clock import SystemClock
+from core.errors import CityError
+from hsm_sim.device import Hsm
+from hsm_sim.engine import Engine
+from hsm_sim.hardening import harden
+from hsm_sim.lmkfile import MAX_SECRETS, NotUnlocked
+from hsm_sim.notice import banner
+from hsm_sim.server import HsmServer
+
+READY = "citycard/hsm-ready/1"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where to listen; port 0 takes a free one."""
+
+    home: Path
+    certificates: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    bulk_port: int = 0
+    bulk_socket: Path | None = None
+    stay: bool = False
+
+
+def serve(serving: Serving, tell: Callable[[str], None]) -> None:
+    """Serve until told to end; `tell` takes notes for the operator.
+
+    Raises HSM-UNLOCK, HSM-HOME, HSM-STORE, LOG-DAMAGED, LOG-ROLLBACK before it listens.
+    """
+    tell(banner())
+    for gap in harden():
+        tell(f"note: {gap}")
+    hsm = Hsm.open(serving.home, SystemClock())
+    try:
+        hsm.unlock(_secrets())
+        asyncio.run(_listen(hsm, serving))
+    finally:
+        hsm.close()
+
+
+def _secrets() -> list[bytes]:
+    """The unlock secrets: hex lines up to an empty one. Nothing of them is ever shown."""
+    found: list[bytes] = []
+    for line in iter(sys.stdin.readline, ""):
+        text = line.strip()
+        if not text:
+            break
+        try:
+            found.append(bytes.fromhex(text))
+        except ValueError:
+            raise NotUnlocked("HSM-UNLOCK", "a secret is not hex") from None
+        if len(found) > MAX_SECRETS:
+            raise NotUnlocked("HSM-UNLOCK", "too many secrets")
+    return found
+
+
+async def _listen(hsm: Hsm, serving: Serving) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    server = HsmServer(Engine(hsm), serving.certificates)
+    ready = {
+        "schema": READY,
+        "hsm": hsm.log.name,
+        "firmware": hsm.firmware,
+        "port": await server.start(serving.host, serving.port),
+        "bulk_port": await server.start_bulk(serving.host, serving.bulk_port),
+    }
+    if serving.bulk_socket is not None:
+        await server.start_bulk_socket(serving.bulk_socket)
+    if not serving.stay:
+        loop.add_reader(sys.stdin.fileno(), _watch_parent, loop, stop)
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+    await server.run(stop)
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def main() -> None:
+    """The process; ends with the exit code of the error, if there was one."""
+    parser = argparse.ArgumentParser(prog="hsm_sim.serve")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--certificates", type=Path, required=True)
+    parser.add_argument("--bulk-socket", type=Path)
+    options = parser.parse_args()
+    serving = Serving(options.home, options.certificates, bulk_socket=options.bulk_socket)
+    try:
+        serve(serving, lambda text: print(text, file=sys.stderr))  # noqa: T201 - the operator's notes
+    except CityError as fault:
+        print(fault, file=sys.stderr)  # noqa: T201 - a code and a sentence, never a value
+        sys.exit(fault.exit_code)
+
+
+if __name__ == "__main__":
+    main()

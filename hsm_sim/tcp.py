@@ -1,0 +1,275 @@
+"""The port over TCP: mutual TLS, one certificate for each role, frames sent ahead and matched in order.
+
+Safe to share between threads. Each role has up to `POOL` connections, opened when first needed; up to 64
+commands are under way on each. Answers of a connection come in order, so whoever waits reads for all before
+them. A connection that fails raises HSM-GONE for what was under way (it may have been done: the same
+request may be sent again) and is replaced at the next call. No threads of its own, nothing left after `close`.
+"""
+
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Self, TypeVar
+
+from core.errors import CityError
+from hsm_sim.client import R, Request, Role
+from hsm_sim.errors import HsmBusy, HsmForbidden
+from hsm_sim.frame import (
+    BULK_LENGTH_BYTES,
+    HEADER_LENGTH,
+    LENGTH_BYTES,
+    MAX_BULK_FRAME,
+    MAX_FRAME_CONFIGURABLE,
+    MAX_IN_FLIGHT,
+    frame_length,
+    open_answer,
+    pack,
+)
+
+POOL = 2
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+SERVER_NAME = "hsm.local"
+CA_FILE = "ca.pem"
+RECEIVE = 65_536
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ClientTls:
+    """One client's certificate and key beside the CA's certificate."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> "ClientTls":
+        """``<name>.pem`` and ``<name>.key`` of a folder made by `certificates.make_certificates`."""
+        return cls(folder / CA_FILE, folder / f"{name}.pem", folder / f"{name}.key")
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3 with our certificate; the server must be of our CA. Raises HSM-TLS."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        try:
+            context.load_verify_locations(self.ca)
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError):
+            raise HsmForbidden("HSM-TLS", "a certificate or key file is missing or wrong") from None
+        return context
+
+
+def roles_of(folder: Path, roles: Sequence[Role]) -> dict[Role, ClientTls]:
+    """The certificates of these roles in a folder, named by role in lower case."""
+    return {role: ClientTls.of(folder, role.lower()) for role in roles}
+
+
+class _Waiting:
+    """One command under way."""
+
+    __slots__ = ("answer", "header", "problem")
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.answer: bytes | None = None
+        self.problem: CityError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.answer is not None or self.problem is not None
+
+
+class _Connection:
+    """One TLS connection: sending and reading are two locks, answers come in order."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, bulk: bool) -> None:
+        self.closed = False
+        self.under_way: deque[_Waiting] = deque()
+        self._length_bytes = BULK_LENGTH_BYTES if bulk else LENGTH_BYTES
+        self._limit = MAX_BULK_FRAME if bulk else MAX_FRAME_CONFIGURABLE
+        self._sending = Lock()
+        self._reading = Lock()
+        self._tls = Lock()  # an SSL object is not for two threads at once
+        self._buffer = bytearray()
+        self._number = 0
+        try:
+            plain = socket.create_connection((host, port), CONNECT_SECONDS)
+            try:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket = context.wrap_socket(plain, server_hostname=SERVER_NAME)
+            except BaseException:
+                plain.close()
+                raise
+        except ssl.SSLError:
+            raise HsmForbidden("HSM-TLS", "no TLS with the HSM") from None
+        except OSError as error:
+            raise HsmBusy("HSM-GONE", f"no connection: {error.strerror}") from None
+        self._socket.setblocking(False)
+
+    def send(self, requests: Sequence[bytes]) -> list[_Waiting]:
+        """Put commands (code and fields) on their way, at most 64 at once."""
+        with self._sending:
+            made, frames = [], []
+            for body in requests:
+                header = f"{self._number % 10**HEADER_LENGTH:0{HEADER_LENGTH}d}".encode("ascii")
+                self._number += 1
+                made.append(_Waiting(header))
+                frames.append(pack(header + body, self._length_bytes, self._limit))
+            self.under_way.extend(made)
+            self._send_all(b"".join(frames))
+        return made
+
+    def _send_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._try(partial(self._socket.send, rest), select.POLLOUT) :]
+        except OSError:
+            self.fail("sending failed")
+
+    def _try(self, act: Callable[[], T], first: int) -> T:
+        """Do one TLS operation, waiting outside the lock while the network is not ready."""
+        waits_for = first
+        while True:
+            with self._tls:
+                try:
+                    return act()
+                except ssl.SSLWantReadError:
+                    waits_for = select.POLLIN
+                except ssl.SSLWantWriteError:
+                    waits_for = select.POLLOUT
+            if not self._ready(waits_for, ANSWER_SECONDS):
+                raise OSError("the HSM does not answer")
+
+    def _ready(self, event: int, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, event)
+        return bool(poll.poll(seconds * 1000))
+
+    @property
+    def stale(self) -> bool:
+        """Closed by us, or something to read although nothing is under way: the HSM closed it."""
+        return self.closed or (not self.under_way and self._ready(select.POLLIN, 0))
+
+    def wait(self, waiting: _Waiting) -> bytes:
+        """The answer's body; reads for everybody whose answer comes before."""
+        while not waiting.done:
+            with self._reading:
+                if not waiting.done:
+                    self._read_one()
+        if waiting.problem is not None:
+            raise waiting.problem
+        assert waiting.answer is not None
+        return waiting.answer
+
+    def _read_one(self) -> None:
+        try:
+            prefix = self._exactly(self._length_bytes)
+            body = self._exactly(frame_length(prefix, self._limit))
+        except OSError:
+            self.fail("no answer")
+            return
+        except CityError as broken:
+            self.fail(broken.detail)
+            return
+        if self.under_way:
+            self.under_way.popleft().answer = body
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            data = self._try(partial(self._socket.recv, RECEIVE), select.POLLIN)
+            if not data:
+                raise OSError("closed")
+            self._buffer += data
+        found = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return found
+
+    def fail(self, reason: str) -> None:
+        """End the connection; everything under way raises HSM-GONE."""
+        self.closed = True
+        self._socket.close()
+        while self.under_way:
+            self.under_way.popleft().problem = HsmBusy("HSM-GONE", reason)
+
+
+class TcpHsm:
+    """The HSM at a TCP port. Implements `client.Hsm`; use it as a context manager or `close` it."""
+
+    def __init__(
+        self, host: str, port: int, tls: Mapping[Role, ClientTls], bulk_port: int | None = None,
+        pool: int = POOL,
+    ) -> None:  # fmt: skip
+        self._host = host
+        self._port = port
+        self._bulk_port = bulk_port
+        self._contexts = {role: files.context() for role, files in tls.items()}
+        self._pool = pool
+        self._lock = Lock()
+        self._connections: dict[tuple[Role, bool], list[_Connection]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, request: Request[R]) -> R:
+        """The answer; raises the errors of `hsm_sim.errors`, HSM-ROLE, HSM-GONE, HSM-TLS."""
+        return self.call_many([request])[0]
+
+    def call_many(self, requests: Sequence[Request[R]]) -> list[R]:
+        """Answers to several requests of one role, sent ahead on one connection; the first refusal is raised.
+
+        Commands behind a refused one were done all the same.
+        """
+        answers: list[R] = []
+        for start in range(0, len(requests), MAX_IN_FLIGHT):
+            part = requests[start : start + MAX_IN_FLIGHT]
+            connection = self._connection(part[0])
+            bodies = [one.code.encode("ascii") + one.encode() for one in part]
+            under_way = connection.send(bodies)
+            bodies = [connection.wait(waiting) for waiting in under_way]
+            for request, waiting, body in zip(part, under_way, bodies, strict=True):
+                answers.append(request.parse(open_answer(body, waiting.header, request.code)))
+        return answers
+
+    def _role(self, request: Request[R]) -> Role:
+        for role in request.roles:
+            if role in self._contexts:
+                return role
+        raise HsmForbidden("HSM-ROLE", f"{request.code} needs one of {list(request.roles)}")
+
+    def _connection(self, request: Request[R]) -> _Connection:
+        """An open connection of the role; requests with a handle always take the first one (R-13)."""
+        role, bulk = self._role(request), request.bulk
+        port = self._bulk_port if bulk else self._port
+        if port is None:
+            raise HsmBusy("HSM-GONE", "no bulk port is known")
+        with self._lock:
+            found = self._connections.setdefault((role, bulk), [])
+            for stale in [one for one in found if one.stale]:
+                stale.fail("closed by the HSM")
+                found.remove(stale)
+            if request.on_one_connection and found:
+                return found[0]
+            idle = min(found, key=lambda one: len(one.under_way), default=None)
+            if idle is None or (idle.under_way and len(found) < self._pool):
+                idle = _Connection(self._host, port, self._contexts[role], bulk)
+                found.append(idle)
+            return idle
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for connections in self._connections.values():
+                for connection in connections:
+                    connection.fail("closed by us")
+            self._connections.clear()

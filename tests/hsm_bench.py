@@ -1,0 +1,58 @@
+"""An HSM with the city's keys for tests: the real ceremonies on the real engine, with a cheap password hash."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.clock import Clock, SystemClock
+from hsm_sim import clients
+from hsm_sim.ceremony.city import CityCeremony, hold_city_ceremonies
+from hsm_sim.certificates import make_certificates
+from hsm_sim.client import KeySlots
+from hsm_sim.device import Hsm
+from hsm_sim.engine import Engine
+from hsm_sim.lmkfile import Argon2
+from hsm_sim.local import LocalHsm
+
+CHEAP = Argon2(memory_kib=64, passes=1, lanes=1)
+LOT = "07001"
+CARD = bytes.fromhex("0012345678901234")
+
+
+def cheap_hsm(**wanted: Any) -> Hsm:
+    """`ceremony.city.MakeHsm` with a hash that costs nothing."""
+    return Hsm.make(**wanted, kdf=CHEAP)
+
+
+@dataclass
+class HsmCity:
+    """The city's HSM after its ceremonies."""
+
+    city: CityCeremony
+    hsm: Hsm
+    slots: KeySlots
+
+    @property
+    def local(self) -> LocalHsm:
+        return LocalHsm(Engine(self.hsm))
+
+    def restart(self, clock: Clock) -> None:
+        """Close and open again with the unlock secrets."""
+        self.hsm.close()
+        self.hsm = Hsm.open(self.city.home, clock)
+        self.hsm.unlock(self.city.unlock_secrets)
+
+
+def hold(folder: Path, clock: Clock | None = None) -> HsmCity:
+    """Make the HSM in `folder`/hsm, audit papers in `folder`/audit."""
+    home = folder / "hsm"
+    city = hold_city_ceremonies(home, clock or SystemClock(), 7, cheap_hsm, folder / "audit", LOT)
+    hsm = city.hsm
+    assert isinstance(hsm, Hsm)
+    return HsmCity(city, hsm, KeySlots.load(home / "slots.json"))
+
+
+def give_certificates(home: Path, folder: Path) -> None:
+    """Certificates for all roles, entered in the policy; the HSM must not be open."""
+    known = make_certificates(folder, SystemClock())
+    clients.save(home, clients.load(home).with_clients(known))
