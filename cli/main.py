@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from cli import card, ceremony, demo, doctor, explain, permit, serve, sim
+from cli import card, ceremony, demo, doctor, explain, hsm, permit, serve, sim, terminal
 from cli.output import EXIT_BUG, EXIT_USAGE, error, note
 from core.errors import CityError
 
@@ -23,8 +23,10 @@ app.command("serve")(serve.serve)
 app.add_typer(card.app, name="card")
 app.add_typer(ceremony.app, name="ceremony")
 app.add_typer(explain.app, name="explain")
+app.add_typer(hsm.app, name="hsm")
 app.add_typer(permit.app, name="permit")
 app.add_typer(sim.app, name="sim")
+app.command("terminal")(terminal.terminal)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ PURSE_COMMITS = frozenset({0x52, 0x54})  # CREDIT FOR LOAD, DEBIT: where a pulle
 
 @dataclass(frozen=True)
 class TerminalFolder:
-    """Who a terminal is. `host` is ``address:port`` of its purse host; `ca` a certificate file when it speaks TLS."""
+    """Who a terminal is. `host` is ``address:port`` of its purse host, `ca` a certificate file for TLS."""
 
     path: Path
     terminal: str
