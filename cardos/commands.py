@@ -80,7 +80,8 @@ def _write_psam_key_p1p2(p1: int, p2: int) -> bool:
 
 
 def _write_psam_key(chip: Chip, command: Apdu) -> bytes:
-    if command.p1 == 0x00:
+    """P1 00 is the usage form; P1 01 may be one too, which only the decrypted type byte tells (9.2)."""
+    if command.p1 in (0x00, psam.ADD):
         return psam.write_usage_key(chip, command)
     return lifecycle.write_key(chip, command)
 

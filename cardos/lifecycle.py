@@ -102,12 +102,7 @@ def write_key(chip: Chip, command: Apdu) -> bytes:
     if command.p1 == 0x01:
         guard = guard_of(chip, command)
         chip.demand(file.write_right)
-        plain = unwrap_key(chip, command, guard)
-        _check_record(plain)
-        if find_key(current(chip), plain[0] & KIND_MASK, command.p2) is not None:
-            raise Sw(SW.BAD_DATA)
-        record = bytes((plain[0], command.p2)) + plain[1:5]
-        chip.memory.commit(record_changes(file, record, plain[5:]))
+        add_key(chip, file, command.p2, unwrap_key(chip, command, guard))
         return b""
     key = find_key(current(chip), command.p1 & KIND_MASK, command.p2)
     if key is None:
@@ -129,6 +124,15 @@ def write_key(chip: Chip, command: Apdu) -> bytes:
     head = bytes((plain[0], key.id)) + plain[1:4] + bytes((fourth, key.length, 0))
     chip.memory.commit([(key.at, head + plain[5:])])
     return b""
+
+
+def add_key(chip: Chip, file: Node, key_id: int, plain: bytes) -> None:
+    """Add the key record `plain` under an id that is free: 6A80 when it is taken."""
+    _check_record(plain)
+    if find_key(current(chip), plain[0] & KIND_MASK, key_id) is not None:
+        raise Sw(SW.BAD_DATA)
+    record = bytes((plain[0], key_id)) + plain[1:PREFIX_LENGTH]
+    chip.memory.commit(record_changes(file, record, plain[PREFIX_LENGTH:]))
 
 
 def record_changes(file: Node, head: bytes, value: bytes, mark: int = 0) -> list[Change]:

@@ -1,7 +1,7 @@
 """The terminal's security module: 8070, 8072, generic crypto, keys in usage form (purse-card.md 9)."""
 
 from cardos.filesystem import Node, binary_changes
-from cardos.lifecycle import guard_of, record_changes, unwrap_key
+from cardos.lifecycle import KEY_TYPES, add_key, guard_of, record_changes, unwrap_key
 from cardos.memory import Change
 from cardos.purse import session_mac
 from cardos.security import USAGE_MARK, USAGE_TRIES, Key, current, find_key, keys_of
@@ -15,6 +15,7 @@ from cardos.spec import (
     FID_PSAM_TERMINAL,
     KEY_HEADER,
     KEY_PROTECTED,
+    KIND_MASK,
     NEXT_STATE_PRODUCTION,
     SW,
     FileKind,
@@ -28,6 +29,7 @@ from core import crypto
 INIT_LENGTH = 0x14
 FACTOR_LENGTH = 8
 MAX_LEVELS = 7
+ADD = 0x01  # P1 of WRITE KEY
 USAGE_PREFIX = 3  # usage, version, algorithm
 USAGE_KEY_LENGTH = 16
 SERIAL_LENGTH = 4
@@ -65,6 +67,8 @@ def write_usage_key(chip: Chip, command: Apdu) -> bytes:
     """80/84 D4 00 00: usage 1, version 1, algorithm 1, key 16. Adds the key or takes the place of its like.
 
     Usage 00 is the directory's control key (39/00). A key locked by failures opens again when loaded anew.
+    The form of the card's own keys serves as well, with the usage as type byte: P1 01, P2 key id, data
+    usage, use, change, version, algorithm, key (purse-card.md 9.2); rights do not apply to it.
     """
     file = current(chip).key_file()
     if file is None:
@@ -72,8 +76,15 @@ def write_usage_key(chip: Chip, command: Apdu) -> bytes:
     guard = guard_of(chip, command)
     chip.demand(file.write_right)
     plain = unwrap_key(chip, command, guard)
+    if command.p1 == ADD:
+        if plain and plain[0] & KIND_MASK in KEY_TYPES:  # a key as cards have them, not a usage
+            add_key(chip, file, command.p2, plain)
+            return b""
+        plain = plain[:1] + plain[3:]  # without the two rights
     usage, version, algorithm = _check_usage(plain)
     value = plain[USAGE_PREFIX:]
+    if command.p1 == ADD and usage & 0x1F != PsamKey.PURCHASE:
+        version = command.p2  # for other types the version byte acts as key id
     if usage == PsamKey.CONTROL:
         chip.memory.commit(_control_changes(chip, file, value))
         return b""

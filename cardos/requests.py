@@ -290,6 +290,21 @@ class ChangePin(Order):
 
 
 @dataclass(frozen=True)
+class ReloadPin(Order):
+    """``80 5E 00 id Lc newPIN MAC4``: `mac` is made with key 38 over the PIN alone (purse-card.md 7.5).
+
+    A recorded one can be replayed, so prefer `PinUnblock`. 9302 wrong MAC, 9303 key 38 locked, 9403.
+    """
+
+    new: bytes = field(repr=False)
+    mac: bytes
+    pin_id: int = 0
+
+    def command(self) -> Command:
+        return Command(CLA_BANK, Ins.CHANGE_PIN, 0x00, self.pin_id, self.new + self.mac)
+
+
+@dataclass(frozen=True)
 class PinUnblock(Order):
     """``84 24 id 00 Lc cipher MAC4``, always protected: the protector (HSM 34) makes the whole data.
 

@@ -143,7 +143,11 @@ def white(kind: str = "permit", **options: object) -> Host:
 
 
 def bank(
-    keys: dict[int, bytes] | None = None, key_id: int = 1, alg: int = 0, t0: bool = False
+    keys: dict[int, bytes] | None = None,
+    key_id: int = 1,
+    alg: int = 0,
+    t0: bool = False,
+    version: int = 1,
 ) -> Host:
     """A white card with an ED and an EP under open rights: the "bank" test profile.
 
@@ -160,7 +164,7 @@ def bank(
     assert host.create(0, bytes.fromhex("3F018095F0FFFF")) == 0x9000
     for kind, value in values.items():
         kid = 0 if kind == 0x34 else key_id
-        body = bytes((kind, 0xF0, 0xF0, 1, alg)) + value
+        body = bytes((kind, 0xF0, 0xF0, version, alg)) + value
         host.ok(bytes((0x80, 0xD4, 1, kid, len(body))) + body)
     for kind, label in ((0x39, "control"), (0x36, "line"), (0x37, "unblock"), (0x38, "reload")):
         third = 0x22 if kind == 0x39 else 0xFF

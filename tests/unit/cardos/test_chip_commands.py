@@ -544,6 +544,68 @@ def test_psam_checks_tacs_and_makes_line_macs():
     assert host.sw("801A220108" + "00" * 8) == 0x6981  # a purchase key does nothing else
 
 
+def test_psam_keys_in_the_form_of_card_keys():
+    """P1 01 with the usage as type byte: purchase keys by version, others by key id (purse-card.md 9.2)."""
+    host = psam()
+    factor = bytes(range(8))
+    for key_id, usage, version, label in ((5, 0x22, 4, "four"), (6, 0x28, 1, "six")):
+        body = bytes((usage, 0xF0, 0xF0, version, 0)) + key(label)
+        host.protected_ok(f"84D401{key_id:02X}", body, key("psam control"), cipher=True)
+    init = "807000001C0BC5764200ED00000F360620071126093015" + "0400" + factor.hex()
+    card_key = crypto.diversify(key("four"), factor)
+    session = crypto.purse_session_key(card_key, bytes.fromhex("0BC57642"), b"\x00\xed", bytes(2))
+    text = bytes.fromhex("00000F3606" + "328588251894" + "20071126093015")
+    assert host.ok(init) == bytes(4) + crypto.purse_mac(session, text)
+    host.ok(b"\x80\x1a\x28\x06\x08" + factor)
+    expected = crypto.des_encrypt(crypto.diversify(key("six"), factor), factor)
+    assert host.ok(b"\x80\xfa\x00\x00\x08" + factor) == expected
+    record = bytes.fromhex("36F0F0FF33") + key(
+        "a line key"
+    )  # a card's key serves in a PSAM as well
+    host.protected_ok("84D40100", record, key("psam control"), cipher=True)
+
+
+def test_sm4_masters_do_not_compute_in_des():
+    host = psam()
+    host.protected_ok("84D40000", bytes.fromhex("280704") + key("sm4"), key("psam control"), True)
+    assert host.sw("801A280708" + "00" * 8) == 0x6981
+
+
+# -- full ---------------------------------------------------------------------------------------------
+
+
+def test_a_full_key_file_refuses_another_key():
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380100F0F000FFFF") + b"SMALL") == 0x9000
+    host.select(b"SMALL")
+    assert host.create(0, bytes.fromhex("3F003080F0FFFF")) == 0x9000  # two records of 24 bytes
+    for key_id in (1, 2):
+        host.ok(f"80D401{key_id:02X}15" + "3EF0F00100" + "00" * 16)
+    before = host.card._memory.dump()
+    assert host.sw("80D4010315" + "3EF0F00100" + "00" * 16) == 0x6A84
+    assert host.card._memory.dump() == before
+
+
+def test_a_full_variable_file_refuses_another_record():
+    host = white()
+    assert host.create(0x19, bytes.fromhex("2C000AF0F0FFFF")) == 0x9000
+    host.ok("00E200C805AA03010203")
+    host.ok("00E200C805BB03010203")
+    before = host.card._memory.dump()
+    assert host.sw("00E200C803CC0101") == 0x6A84
+    assert host.card._memory.dump() == before
+
+
+def test_a_pin_that_grows_needs_room_in_the_key_file():
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380100F0F000FFFF") + b"SMALL") == 0x9000
+    host.select(b"SMALL")
+    assert host.create(0, bytes.fromhex("3F000B80F0FFFF")) == 0x9000  # one PIN of three bytes
+    host.ok("80D4010008" + "3AF0EF1133123456")
+    assert host.sw("805E010008" + "123456FF12345678") == 0x6A84
+    host.ok("0020000003123456")
+
+
 # -- memory -----------------------------------------------------------------------------------------
 
 
