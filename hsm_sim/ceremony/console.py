@@ -93,6 +93,7 @@ class Console:
         self._scripts.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._clock = clock
         self._policy: dict[str, Any] = log.genesis["policy"]
+        self.genesis = merkle.leaf_hash(log.lines(0, 1)[0]).hex()
         self.roster: dict[str, tuple[str, str]] = {}
         self.revoked: set[str] = set()
         self.closed = 0

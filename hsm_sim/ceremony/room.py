@@ -5,8 +5,10 @@ come from fresh random envelopes. At the terminal nothing typed in secret is sho
 twice, and only the exact word ``Yes`` goes on (hsm-and-ceremony.md 10.5).
 """
 
+import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from core.errors import Rejected
@@ -35,13 +37,35 @@ class Room(Protocol):
         """A person's entry for an approval list over `message`."""
         ...
 
+    def remark(self, step: int) -> str:
+        """What the witness has to say before a step: nothing, an exception, or ``abort`` and why."""
+        ...
+
+    def hand_share(self, number: int, words: str) -> None:
+        """Give one share of the unlock secret to its officer."""
+        ...
+
+    def share(self, number: int) -> str:
+        """The words of one share, from an officer who is here."""
+        ...
+
 
 class UnattendedRoom:
-    """People in memory and random components; what was shown is kept in `shown`."""
+    """People in memory and random components; what was shown is kept in `shown`.
 
-    def __init__(self, people: Mapping[str, Person]) -> None:
+    `remarks` are the witness's words by step, each said once; `shares` what officers were given.
+    """
+
+    def __init__(
+        self,
+        people: Mapping[str, Person],
+        remarks: Mapping[int, str] | None = None,
+        shares: Sequence[str] = (),
+    ) -> None:
         self._people = people
         self._envelopes: dict[tuple[str, int], bytearray] = {}
+        self._remarks = dict(remarks or {})
+        self.shares = list(shares)
         self.shown: list[str] = []
 
     def show(self, text: str) -> None:
@@ -57,6 +81,18 @@ class UnattendedRoom:
 
     def sign(self, person: str, message: bytes) -> dict[str, str]:
         return self._people[person].sign(message)
+
+    def remark(self, step: int) -> str:
+        return self._remarks.pop(step, "")
+
+    def hand_share(self, number: int, words: str) -> None:
+        self.shown.append(f"share {number} of the unlock secret goes to its officer")
+        self.shares.append(words)
+
+    def share(self, number: int) -> str:
+        if number > len(self.shares):
+            raise Rejected("CER-SHARE", f"nobody here has share {number}")
+        return self.shares[number - 1]
 
     def hand_over(self, kid: str, install: Callable[[bytearray], None]) -> None:
         """Enter the components of a transport key into another device too, as its custodians would.
@@ -78,7 +114,11 @@ class UnattendedRoom:
 
 
 class TerminalRoom:
-    """People at a terminal. `ask` echoes, `ask_secret` does not; `unlock` opens a person's key file."""
+    """People at a terminal. `ask` echoes, `ask_secret` does not; `unlock` opens a person's key file.
+
+    Whoever keeps the key on a machine of their own signs there (``citycard ceremony sign``) what stands in
+    `message_file`, and types the answer instead of a passphrase.
+    """
 
     def __init__(
         self,
@@ -87,8 +127,10 @@ class TerminalRoom:
         ask_secret: Callable[[str], str],
         unlock: Callable[[str, bytes], Person],
         clear: Callable[[], None],
+        message_file: Path | None = None,
     ) -> None:
         self.show = show
+        self._message_file = message_file
         self._ask = ask
         self._ask_secret = ask_secret
         self._unlock = unlock
@@ -117,8 +159,38 @@ class TerminalRoom:
     def sign(self, person: str, message: bytes) -> dict[str, str]:
         for line in message.decode("utf-8").split("\n"):
             self.show(line)
-        passphrase = self._ask_secret(f"{person}, passphrase of your key to sign this: ")
-        return self._unlock(person, passphrase.encode("utf-8")).sign(message)
+        if self._message_file is not None:
+            self._message_file.write_bytes(message)
+        typed = self._ask_secret(f"{person}, your passphrase, or the entry you signed elsewhere: ")
+        if typed.startswith("{"):
+            return read_entry(typed)
+        return self._unlock(person, typed.encode("utf-8")).sign(message)
+
+    def remark(self, step: int) -> str:
+        question = f"Before step {step}: anything off the script? Its words, or abort and why: "
+        return self._ask(question).strip()
+
+    def hand_share(self, number: int, words: str) -> None:
+        self.confirm(f"Only the officer of share {number} looks at the screen now.")
+        self.show(words)
+        self.confirm("Written down and put away.")
+        self._clear()
+
+    def share(self, number: int) -> str:
+        words = self._ask_secret(f"share {number} of the unlock secret, its words: ")
+        self._clear()
+        return words
+
+
+def read_entry(text: str) -> dict[str, str]:
+    """An approval entry as ``citycard ceremony sign`` prints it; raises Rejected (CER-ENTRY)."""
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        raise Rejected("CER-ENTRY", "not JSON") from None
+    if not isinstance(entry, dict) or set(entry) != {"id", "role", "sig"}:
+        raise Rejected("CER-ENTRY", "an entry has id, role and sig")
+    return {name: str(entry[name]) for name in ("id", "role", "sig")}
 
 
 def odd_parity(data: bytes) -> bytearray:

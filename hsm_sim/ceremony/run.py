@@ -12,6 +12,9 @@ from hsm_sim.ceremony.envelope import KEY_BYTES
 from hsm_sim.ceremony.room import Room
 from hsm_sim.ceremony.script import KEY_MAKING, Script, Step
 from hsm_sim.ceremony.words import groups, words
+from hsm_sim.notice import banner
+
+ABORT = "abort"
 
 
 class CeremonyRun:
@@ -34,7 +37,8 @@ class CeremonyRun:
     def run(self) -> str:
         """Sign in, confirm the script, do every step, close; the checkpoint for the auditor.
 
-        Raises what the console raises; the ceremony then stays open, to be gone on with or aborted.
+        Before each step the witness may record exceptions, or abort. Raises what the console raises;
+        the ceremony then stays open, to be gone on with or aborted.
         """
         if self._console.standing is None:
             self._begin()
@@ -45,12 +49,25 @@ class CeremonyRun:
             self._attend = dict(self._console.standing.attend)
             self._custodians = [who for who, role in self._attend.items() if role == "KC"]
         while (step := self._console.next_step()) is not None:
+            while remark := self._room.remark(self._number):
+                if remark.lower().startswith(ABORT):
+                    return self.abort(remark)
+                self.exception(remark)
             self._step(step)
         return self._close("complete")
 
+    @property
+    def _number(self) -> int:
+        """The number of the step that comes now."""
+        return self._console.standing.steps + 1 if self._console.standing else 0
+
     def _begin(self) -> None:
         room, digest = self._room, bytes.fromhex(self._script.digest)
-        room.show("This HSM is a simulator: a rehearsal, not a key ceremony under PCI rules.")
+        room.show(banner())
+        if self._console.closed == 0:
+            genesis = bytes.fromhex(self._console.genesis)
+            room.show(f"Genesis of this log, for the auditor's trust file: {groups(genesis)}")
+            room.show(f"Read aloud: {words(genesis)}")
         for who in self._attend:
             self._console.sign_in(room.sign(who, self._console.challenge()))
         room.show(
@@ -74,9 +91,8 @@ class CeremonyRun:
 
     def _step(self, step: Step) -> None:
         room, console = self._room, self._console
-        number = console.standing.steps + 1 if console.standing else 0
         shown = ", ".join(f"{name} {value}" for name, value in sorted(step.args.items()))
-        room.show(f"Step {number}: {step.action}: {shown}")
+        room.show(f"Step {self._number}: {step.action}: {shown}")
         extra: dict[str, str] = {}
         value: bytearray | None = None
         if step.action == "component":

@@ -370,6 +370,8 @@ def test_every_fault_of_log_and_ceremony_is_in_the_catalogue():
         "NOTE-FORM", "NOTE-SIG", "CANON", "CER-SCRIPT-FORM", "CER-OPEN-ALREADY", "CER-NONE-OPEN",
         "CER-NUMBER", "CER-NOT-NEXT", "CER-CUSTODIAN", "CER-COMPONENTS-LOST", "CER-LATE",
         "CER-ROSTER", "CER-ROLE", "CER-KEYFILE", "CER-NOT-CONFIRMED", "CER-COMPONENT",
-        "CER-NO-ENVELOPE", "AUDIT-NONCE", "AUDIT-TARGET", "SHARES",
+        "CER-NO-ENVELOPE", "CER-FONT", "CER-FILE",
+        "CER-SHARE", "CER-NO-HSM", "CER-NOT-SEEN", "CER-TERMINAL", "CER-ENTRY", "CER-MESSAGE",
+        "CER-REHEARSAL", "AUDIT-NONCE", "AUDIT-TARGET", "SHARES",
     }  # fmt: skip
     assert codes <= set(catalogue())

@@ -284,7 +284,7 @@ def terminal(answers, secrets_typed, people):
     typed = iter(secrets_typed)
     room = TerminalRoom(
         shown.append,
-        lambda _: answers,
+        lambda question: answers if "Yes" in question else "",
         lambda _: next(typed),
         lambda who, _: people[who],
         lambda: None,
