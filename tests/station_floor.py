@@ -1,0 +1,169 @@
+"""A floor of real stations for tests: centre, chips, readers, printers on their lines, an operator's hands."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cardos.card import Card
+from cardos.slot import Slot
+from core.db import Database
+from personalization import artwork
+from personalization.station import End, Outcome, Station
+from personalization.station_cycle import Equipment
+from personalization.station_desk import Desk
+from personalization.station_journal import StationJournal
+from printer.commands import EvolisPrinter
+from printer.sim.control import PrinterSimulator
+from printer.sim.plastic import SimCard
+from printer.timing import INSTANT
+from tests.floor_bench import LOT, OPERATOR, Centre, centre
+from tests.station_bench import ClearKeys, blank
+
+TEMPLATE = artwork.released()
+RIBBON = TEMPLATE.ribbon
+MAX_TURNS = 400
+
+
+@dataclass
+class Bay:
+    """One station with everything around it."""
+
+    centre: Centre
+    name: str
+    folder: Path
+    slot: Slot
+    simulator: PrinterSimulator
+    loader: ThreadPoolExecutor
+    others: list[Slot] = field(default_factory=list)
+    keys: Any = field(default_factory=ClearKeys)
+    station: Station | None = None
+    journal: StationJournal | None = None
+    printer: EvolisPrinter | None = None
+
+    def start(self, **wrap: Callable[[Any], Any]) -> Station:
+        """A station process comes up; `wrap` may put something between it and its `printer`, `reader`, ..."""
+        put = {**dict.fromkeys(("printer", "reader", "journal", "db", "keys"), _same), **wrap}
+        self.journal = StationJournal(self.journal_path, self.name, self.centre.clock)
+        self.printer = EvolisPrinter(
+            self.simulator.url, self.centre.clock, timing=INSTANT, ribbon=RIBBON
+        )
+        journal = put["journal"](self.journal)
+        equipment = Equipment(
+            printer=put["printer"](self.printer),
+            reader=put["reader"](self.slot),
+            journal=journal,
+            keys=put["keys"](self.keys),
+            clock=self.centre.clock,
+            loader=self.loader,
+            others=tuple(self.others),
+            seat_seconds=0.2,
+        )
+        desk = Desk(put["db"](self.centre.db), self.centre.clock, journal, OPERATOR)
+        self.station = Station(equipment, desk, TEMPLATE)
+        return self.station
+
+    @property
+    def journal_path(self) -> Path:
+        return self.folder / f"{self.name}.jsonl"
+
+    def die(self) -> None:
+        """kill -9: the process is gone, what it held is let go by the system."""
+        if self.journal is not None:
+            self.journal.close()
+        if self.printer is not None:
+            self.printer.close()
+        self.slot._user = None  # a dead process powers no chip
+        self.station = None
+
+    def load(self, count: int, first: int = 1, lot: str = LOT) -> list[SimCard]:
+        """Blanks into the feeder."""
+        cards = []
+        for number in range(first, first + count):
+            serial = self.chip_serial(number)
+            card = blank(serial, lot)
+            cards.append(SimCard(self.card_id(number), lot, card, serial.hex().upper()))
+        self.simulator.load_cards(cards)
+        return cards
+
+    def chip_serial(self, number: int) -> bytes:
+        return self.name.encode().rjust(4, b"\x00")[-4:] + number.to_bytes(4, "big")
+
+    def card_id(self, number: int) -> str:
+        return f"{self.name}-B{number:04d}"
+
+    def turns(
+        self, help_out: Callable[["Bay", Outcome], None], limit: int = MAX_TURNS
+    ) -> list[Outcome]:
+        """Run until idle or stopped; an operator helps where a person is needed."""
+        assert self.station is not None
+        outcomes = []
+        for _ in range(limit):
+            outcome = self.station.run_once()
+            outcomes.append(outcome)
+            if outcome.end in (End.IDLE, End.STOPPED):
+                return outcomes
+            if outcome.end in (End.NEEDS_PERSON, End.WAITING, End.UNCERTAIN):
+                help_out(self, outcome)
+        raise AssertionError(f"no end after {limit} turns: {outcomes[-3:]}")
+
+
+def _same(thing: Any) -> Any:
+    return thing
+
+
+def nobody(_bay: Bay, outcome: Outcome) -> None:
+    """No operator is there: nothing may need one."""
+    raise AssertionError(outcome)
+
+
+@contextmanager
+def floor(
+    folder: Path, db: Database | None = None, *, stations: int = 1, people: int = 2, tray: int = 6,
+    orders: int | None = None, keys: Any = None, **machine: Any,
+) -> Iterator[list[Bay]]:  # fmt: skip
+    """Stations with blanks in their feeders and one batch released to them all."""
+    database = db or Database(f"sqlite:///{folder / 'city.db'}")
+    with ExitStack() as stack:
+        if db is None:
+            stack.callback(database.close)
+        database.create_tables()
+        city = centre(database, people)
+        city.order(*range(orders or people))
+        names = [f"S{number}" for number in range(1, stations + 1)]
+        city.attach(*names)
+        batch = city.release()
+        bays = []
+        for name in names:
+            city.issue(batch, name, tray)
+            slot = Slot(f"reader {name}")
+            pictures = folder / "cards"
+            simulator = stack.enter_context(
+                PrinterSimulator(
+                    slot=slot, chip_powered=_power(slot), timing=INSTANT, ribbon=RIBBON,
+                    stock=artwork.stock(TEMPLATE), out=machine.pop("out", pictures),
+                    state_file=folder / f"{name}.counters", serial=f"CCS300-{name}", **machine,
+                )
+            )  # fmt: skip
+            loader = stack.enter_context(ThreadPoolExecutor(1))
+            bay = Bay(city, name, folder, slot, simulator, loader)
+            if keys is not None:
+                bay.keys = keys
+            stack.callback(bay.die)
+            bay.load(tray)
+            bays.append(bay)
+        for bay in bays:
+            bay.others = [other.slot for other in bays if other is not bay]
+        yield bays
+
+
+def _power(slot: Slot) -> Callable[[], bool]:
+    return lambda: slot._user is not None
+
+
+def chip_of(card: SimCard) -> Card:
+    """The simulated chip on a simulated plastic."""
+    assert isinstance(card.chip, Card)
+    return card.chip

@@ -1,0 +1,52 @@
+"""A station makes cards: the good way, and every fault that has a way out (printer.md 3.3, 4.2)."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from personalization.station import End
+from personalization.station_states import State
+from personalization.tables import PlasticRow, SpoilRow
+from tests.station_floor import Bay, floor, nobody
+
+
+def places(bay: Bay) -> list[str]:
+    with bay.centre.db.read() as tx:
+        return list(tx.scalars(select(PlasticRow.place).order_by(PlasticRow.fed_at, PlasticRow.id)))
+
+
+def spoils(bay: Bay) -> list[tuple[str, str]]:
+    with bay.centre.db.read() as tx:
+        return [(row.code, row.step) for row in tx.scalars(select(SpoilRow).order_by(SpoilRow.at))]
+
+
+def test_two_cards_from_claim_to_hopper(tmp_path: Path) -> None:
+    with floor(tmp_path) as (bay,):
+        bay.start()
+        outcomes = bay.turns(nobody)
+        assert [o.end for o in outcomes] == [End.MADE, End.MADE, End.IDLE]
+        assert places(bay) == ["EJECTED", "EJECTED"]
+        hopper = bay.simulator.machine.hopper
+        assert [card.chip_serial for card in hopper] == [o.chip_serial for o in outcomes[:2]]
+        for card in hopper:
+            assert (tmp_path / "cards" / card.card_id / "front.png").is_file()
+        assert bay.station is not None
+        assert bay.station.state is State.READY
+
+
+def test_a_ribbon_that_ends_spoils_one_card_which_is_remade(tmp_path: Path) -> None:
+    def operator(bay: Bay, outcome: object) -> None:
+        bay.simulator.replace_ribbon("ymckok")
+
+    with floor(tmp_path) as (bay,):
+        bay.start()
+        bay.simulator.inject("F7 during(m, 300)")
+        outcomes = bay.turns(operator)
+        assert [o.end for o in outcomes] == [
+            End.SPOILED, End.NEEDS_PERSON, End.MADE, End.MADE, End.IDLE,
+        ]  # fmt: skip
+        assert outcomes[1].code == "P-R01"
+        assert "ribbon" in outcomes[1].sentence
+        assert spoils(bay) == [("PR1", "print")]
+        assert sorted(places(bay)) == ["EJECTED", "EJECTED", "IN_REJECT"]
+        assert len(bay.simulator.machine.reject_box) == 1
