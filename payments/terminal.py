@@ -21,12 +21,13 @@ from core.clock import Clock
 from core.errors import CityError, NotFound, Unavailable
 from hsm_sim.client import PinPad
 from payments import frames
+from payments.field_parts import PartFault, parse_field54
 from payments.purse import Psam, open_psam, open_purse
 from payments.terminal_batch import BatchDesk, Settled
 from payments.terminal_care import CareDesk
-from payments.terminal_host import HostSession, Identity, Waits
+from payments.terminal_host import HostSession, Identity, Waits, expect_done
 from payments.terminal_link import HostLink
-from payments.terminal_loads import LoadDesk, LoadWish, Verify
+from payments.terminal_loads import ACCOUNT_DIGITS, LoadDesk, LoadWish, Verify
 from payments.terminal_records import LoadCase, PurchaseEntry
 from payments.terminal_sales import SaleRules, SalesDesk
 from payments.terminal_store import SYSTEM_DISK, Disk, TerminalStore
@@ -114,6 +115,24 @@ class Terminal:
         with self.card() as card:
             open_purse(card)
             return card.send(GetBalance())
+
+    def account_balance(self, account: str) -> int:
+        """What the funding account holds, in fen (7.3); its PIN was typed at the pad.
+
+        Raises Rejected TERM-REFUSED (55 PIN wrong, 75 tries used up), Unavailable TERM-SILENT, TERM-OFFLINE.
+        """
+        session = self.session
+        session.link.open()
+        if not session.signed_on:
+            session.sign_on()
+        # A PIN block is for one set of keys: this message is never built twice.
+        block = session.pad.pin_block(account[:-1][-ACCOUNT_DIGITS:])
+        request = session.station().balance(session.trace(), account, block)
+        answer = expect_done(session.send(request, session.waits.load))
+        try:
+            return parse_field54(answer.text(54))
+        except PartFault as fault:
+            raise Unavailable("TERM-SILENT", fault.detail) from fault
 
     def load(self, wish: LoadWish) -> LoadCase:
         """See `LoadDesk.load`; afterwards what the host asked for in its headers."""

@@ -53,7 +53,7 @@ class BatchDesk:
     def purchases_of(self, batch: int) -> list[PurchaseEntry]:
         """Purchases of a batch, those not yet sent among them."""
         entries = self._session.store.purchases.values()
-        return [entry for entry in entries if entry.spent and entry.batch in (0, batch)]
+        return [e for e in entries if e.spent and not e.settled and e.batch in (0, batch)]
 
     def totals(self, batch: int) -> Totals:
         """Number and sum by transaction type."""
@@ -84,10 +84,13 @@ class BatchDesk:
         totals = self.totals(batch)
         trace = session.trace()
         answer = self._asked(lambda: session.station().settlement(trace, totals))
+        if session.batch != batch:  # a sign-on on the way: the host has closed the batch without us
+            raise Unavailable("TERM-SILENT", "the host opened another batch: settle again")
         result = _result(answer)
         details, differences = self._end(batch, result)
-        session.store.close_batch(batch)
-        session.sign_on()
+        session.sign_on()  # brings the next batch, and forgets what is final of this one
+        if session.batch == batch:
+            session.store.close_batch(batch)
         return Settled(batch, totals, result, details, differences)
 
     def _end(self, batch: int, result: int) -> tuple[int, bool]:

@@ -88,6 +88,9 @@ class HostSession:
     clock_offset: timedelta = timedelta(0)
     clock_warning: int = 0
 
+    def __post_init__(self) -> None:
+        self.clock_offset = timedelta(seconds=int(self.store.marks.get("clock", "0")))
+
     @property
     def batch(self) -> int:
         """The batch number in use, 0 before the first sign-on."""
@@ -190,9 +193,14 @@ class HostSession:
 
     def _signed_on(self, answer: Message) -> None:
         self._set_clock(answer.text(13) + answer.text(12))
+        before, given = self.batch, int(answer.batch)
         self.store.mark(
-            batch=str(int(answer.batch)), day=self.now().astimezone(SHANGHAI).strftime(DAY)
+            batch=str(given),
+            day=self.now().astimezone(SHANGHAI).strftime(DAY),
+            clock=str(int(self.clock_offset.total_seconds())),
         )
+        if before not in (0, given):
+            self.store.close_batch(before)  # the host has: only what still waits matters now
         self.signed_on, self.requirement = True, frames.NOTHING
 
     def _set_clock(self, stamp: str) -> None:

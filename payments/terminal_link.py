@@ -5,6 +5,7 @@ a clock that ran out are the same to whoever asked. After silence the connection
 late answer dies with it.
 """
 
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -59,6 +60,8 @@ class TcpLink:
 
     def open(self) -> None:
         """Connect if not connected. Unavailable TERM-OFFLINE."""
+        if self._socket is not None and self._hung_up():
+            self.close()
         if self._socket is not None:
             return
         host, port = self._address
@@ -72,6 +75,20 @@ class TcpLink:
                 "TERM-OFFLINE", f"{host}:{port}: {reason}", host=host, port=port
             ) from reason
         self._socket, self._reader, self._ready = line, FrameReader(), []
+
+    def _hung_up(self) -> bool:
+        """Whether the host closed an idle line: found out now, it is not taken for silence later."""
+        assert self._socket is not None
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        if not readable:
+            return False
+        try:
+            self._socket.settimeout(CONNECT_SECONDS)
+            chunk = self._socket.recv(FRAME_MAX)
+            self._reader.feed(chunk)  # answers nobody waits for any more, and keep-alives
+        except (OSError, FrameFault):
+            return True
+        return not chunk
 
     def exchange(self, frame: bytes, wanted: Wanted, timeout: int) -> bytes | None:
         """One request and its answer; stray frames are dropped, keep-alives answered."""

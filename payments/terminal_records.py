@@ -113,7 +113,8 @@ class PurchaseEntry:
     `aside`: the card did not come back and others are served; it is settled whenever it comes.
 
     `batch` and `trace` are given at the first upload and kept, so that a repeat is byte-equal; `code` is
-    field 39 of the final answer, empty while the record waits. `reference` is the host's field 37.
+    field 39 of the final answer, empty while the record waits. `reference` is the host's field 37. `settled`: its
+    batch is closed, only the sale's id is still of interest.
     """
 
     number: int
@@ -124,6 +125,7 @@ class PurchaseEntry:
     code: str = ""
     reference: str = ""
     aside: bool = False
+    settled: bool = False
 
     @property
     def spent(self) -> bool:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -148,11 +149,13 @@ class TerminalStore:
         """Save a load's new state."""
         self._append("load", plain(case))
         self.loads[case.number] = case
+        self._tidy()
 
     def put_purchase(self, entry: PurchaseEntry, sync: bool = True) -> None:
         """Save a purchase's new state; a VOID one is forgotten afterwards: nothing happened."""
         self._append("purchase", plain(entry), sync)
         self._keep(entry)
+        self._tidy()
 
     def mark(self, **values: str) -> None:
         """Save small facts: batch number, day of the last sign-on, parameters."""
@@ -160,10 +163,15 @@ class TerminalStore:
         self.marks.update(values)
 
     def close_batch(self, batch: int) -> None:
-        """Forget what is final of a closed batch. What still waits stays, whatever its batch."""
+        """Forget what is final of a closed batch. What still waits stays, whatever its batch.
+
+        Purchases with a cashier's id stay for one batch more: their id must not charge a second time.
+        """
         for number, entry in list(self.purchases.items()):
-            if entry.code and entry.batch == batch:
+            if entry.settled or (entry.code and entry.batch == batch and not entry.sale):
                 del self.purchases[number]
+            elif entry.code and entry.batch == batch:
+                self.purchases[number] = replace(entry, settled=True)
         for number, case in list(self.loads.items()):
             if not case.open and case.batch == batch:
                 del self.loads[number]
@@ -192,6 +200,9 @@ class TerminalStore:
                 "TERM-STORE-WRITE", f"{reason.strerror or reason}", store=self._path.name
             ) from reason
         self._lines += 1
+
+    def _tidy(self) -> None:
+        """Compact a long file; only when memory holds what was just appended."""
         if self._lines >= COMPACT_LINES:
             self.compact()
 

@@ -334,6 +334,15 @@ def test_not_enough_money_debits_nothing(bench: Bench) -> None:
     assert bench.terminal.store.empty()
 
 
+def test_a_sale_stays_paid_after_the_batch_is_closed(bench: Bench) -> None:
+    card = loaded(bench)
+    bench.terminal.pay(250, "till-1")
+    bench.terminal.settle()
+    assert bench.terminal.pay(250, "till-1").settled
+    assert balance(card) == 4_750
+    assert bench.terminal.settle().totals.kinds == {}
+
+
 # -- lists ------------------------------------------------------------------------------------------
 
 

@@ -144,7 +144,7 @@ def test_closing_a_batch_keeps_what_still_waits(tmp_path: Path) -> None:
     store.put_load(load(1, state=LoadState.CONFIRMED))
     store.put_load(load(2, state=LoadState.REVERSING))
     store.put_load(load(3, state=LoadState.CONFIRMED, batch=43))
-    store.put_purchase(replace(purchase(4), batch=42, trace=9, code="00"))
+    store.put_purchase(replace(purchase(4), batch=42, trace=9, code="00", sale=""))
     store.put_purchase(replace(purchase(5), batch=42, trace=10))
     store.put_purchase(purchase(6, PurchaseStatus.PENDING))
     long = path.stat().st_size
@@ -189,3 +189,31 @@ def test_only_listed_steps_of_a_load_exist() -> None:
 
 def test_the_account_shows_in_no_repr() -> None:
     assert "6200000000042759" not in repr(load(account="6200000000042759"))
+
+
+def test_a_file_that_grows_long_is_rewritten_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_store, "COMPACT_LINES", 7)
+    path = tmp_path / "store"
+    store = TerminalStore(path)
+    for number in range(1, 40):
+        store.put_purchase(purchase(number))
+        store.put_load(load(number + 100))
+        trace = store.next_trace()
+    kept = dict(store.purchases), dict(store.loads)
+    store.close()
+    again = TerminalStore(path)
+    assert (again.purchases, again.loads) == kept
+    assert again.next_trace() > trace
+    again.close()
+
+
+def test_a_sale_is_remembered_for_one_batch_more(tmp_path: Path) -> None:
+    store = TerminalStore(tmp_path / "store")
+    store.put_purchase(replace(purchase(1), batch=42, trace=1, code="00"))
+    store.close_batch(42)
+    assert store.sale("sale-1") is not None
+    assert store.empty()
+    store.close_batch(43)
+    assert store.sale("sale-1") is None
