@@ -55,7 +55,7 @@ from cardos.spec import (
     make_atr,
 )
 from cardos.state import Apdu, Chip, Rng, Session, Sw, wrong_length
-from core.apdu import HEADER_LENGTH, Command
+from core.apdu import HEADER_LENGTH
 
 Kind = Literal["permit", "psam"]
 PERMIT, PSAM = 1, 2
@@ -237,11 +237,7 @@ class Card:
             )
         if not rule.p1p2(p1, p2):
             raise Sw(SW.WRONG_P1P2)
-        try:
-            parsed = Command.parse(raw)
-        except ValueError as error:
-            raise Sw(SW.WRONG_LENGTH) from error
-        command = Apdu(cla, ins, p1, p2, parsed.data, parsed.le)
+        command = Apdu.parse(raw)
         if len(command.data) > MAX_DATA or not rule.lc(command):
             raise Sw(SW.WRONG_LENGTH)
         self._check_le(rule, command)

@@ -53,7 +53,10 @@ def enter(chip: Chip, path: list[int]) -> None:
 
 def locked_by(chip: Chip) -> int:
     """The strongest lock on the way from the MF to the current directory."""
-    return max(Node(chip.memory, at).lock for at in chip.session.path)
+    strongest = fs.UNLOCKED
+    for at in chip.session.path:
+        strongest = max(strongest, Node(chip.memory, at).lock)
+    return strongest
 
 
 def _fci(df: Node) -> bytes:
@@ -182,16 +185,17 @@ def read_binary(chip: Chip, command: Apdu) -> bytes:
     """00/04 B0."""
     node, offset = _binary(chip, command)
     way = reader(chip, command, node)
-    if offset >= node.space:
+    content = node.content
+    rest = len(content) - offset
+    if rest <= 0:
         raise Sw(SW.WRONG_OFFSET)
-    rest = node.space - offset
     wanted = command.le or min(rest, way.limit(MAX_DATA))
     if wanted > way.limit(MAX_DATA):
         raise Sw(SW.WRONG_LENGTH)
     if wanted > rest:
         raise wrong_length(rest)
-    data = way.wrap(node.content[offset : offset + wanted])
-    if not fs.binary_intact(node):
+    data = way.wrap(content[offset : offset + wanted])
+    if not fs.binary_intact(node, content):
         raise Sw(SW.NEVER_WRITTEN, data)
     return data
 

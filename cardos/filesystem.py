@@ -36,21 +36,25 @@ UNLOCKED, LOCKED, LOCKED_FOR_EVER = 0, 1, 2
 MAX_FAILED_UNBLOCKS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """A file: where its header stands, and how to read the header."""
 
     memory: Eeprom
     at: int
 
+    def _number(self, offset: int) -> int:
+        cells, at = self.memory.cells, self.at + offset
+        return cells[at] << 8 | cells[at + 1]
+
     @property
     def type(self) -> int:
-        return self.memory.byte(self.at)
+        return self.memory.cells[self.at]
 
     @property
     def kind(self) -> int:
         """Type without the protection bits."""
-        return self.type & KIND_MASK
+        return self.memory.cells[self.at] & KIND_MASK
 
     @property
     def with_mac(self) -> bool:
@@ -62,16 +66,16 @@ class Node:
 
     @property
     def fid(self) -> int:
-        return self.memory.number(self.at + 1, 2)
+        return self._number(1)
 
     @property
     def is_directory(self) -> bool:
-        return self.kind == FileKind.DIRECTORY
+        return self.memory.cells[self.at] & KIND_MASK == FileKind.DIRECTORY
 
     @property
     def space(self) -> int:
         """Bytes of the body."""
-        return PURSE_BODY if self.kind == FileKind.PURSE else self.memory.number(self.at + 3, 2)
+        return PURSE_BODY if self.kind == FileKind.PURSE else self._number(3)
 
     @property
     def body(self) -> int:
@@ -81,38 +85,38 @@ class Node:
     @property
     def size(self) -> int:
         """Bytes the whole file takes in its directory."""
-        return self.body - self.at + self.space
+        return _size_at(self.memory.cells, self.at)
 
     # elementary files
     @property
     def read_right(self) -> int:
-        return self.memory.byte(self.at + 5)
+        return self.memory.cells[self.at + 5]
 
     @property
     def write_right(self) -> int:
-        return self.memory.byte(self.at + 6)
+        return self.memory.cells[self.at + 6]
 
     @property
     def option(self) -> int:
-        return self.memory.byte(self.at + 7)
+        return self.memory.cells[self.at + 7]
 
     @property
     def use_right(self) -> int:
         """Of a purse."""
-        return self.memory.byte(self.at + 3)
+        return self.memory.cells[self.at + 3]
 
     @property
     def record_length(self) -> int:
-        return self.memory.byte(self.at + 8)
+        return self.memory.cells[self.at + 8]
 
     @property
     def count(self) -> int:
         """Number of records."""
-        return self.memory.byte(self.at + 9)
+        return self.memory.cells[self.at + 9]
 
     @property
     def newest(self) -> int:
-        return self.memory.byte(self.at + 10)
+        return self.memory.cells[self.at + 10]
 
     @property
     def capacity(self) -> int:
@@ -122,7 +126,7 @@ class Node:
     @property
     def written(self) -> bool:
         """Whether a binary file was ever written."""
-        return self.memory.byte(self.at + 8) == SET
+        return self.memory.cells[self.at + 8] == SET
 
     @property
     def content(self) -> bytes:
@@ -132,7 +136,7 @@ class Node:
     # directories
     @property
     def name_length(self) -> int:
-        return (self.memory.byte(self.at + 10) >> 4) + 1
+        return (self.memory.cells[self.at + 10] >> 4) + 1
 
     @property
     def name(self) -> bytes:
@@ -140,48 +144,69 @@ class Node:
 
     @property
     def used(self) -> int:
-        return self.memory.number(self.at + 5, 2)
+        return self._number(5)
 
     @property
     def create_right(self) -> int:
-        return self.memory.byte(self.at + 7)
+        return self.memory.cells[self.at + 7]
 
     @property
     def erase_right(self) -> int:
-        return self.memory.byte(self.at + 8)
+        return self.memory.cells[self.at + 8]
 
     @property
     def application_file(self) -> int:
-        return self.memory.byte(self.at + 9)
+        return self.memory.cells[self.at + 9]
 
     @property
     def lock(self) -> int:
-        return self.memory.byte(self.at + 10) & 3
+        return self.memory.cells[self.at + 10] & 3
 
     @property
     def failed_unblocks(self) -> int:
-        return self.memory.byte(self.at + 10) >> 2 & 3
+        return self.memory.cells[self.at + 10] >> 2 & 3
 
     def lock_change(self, lock: int, failed_unblocks: int) -> Change:
         """Set the lock and the count of failed unblocks."""
-        keep = self.memory.byte(self.at + 10) & 0xF0
+        keep = self.memory.cells[self.at + 10] & 0xF0
         return self.at + 10, bytes((keep | failed_unblocks << 2 | lock,))
+
+    def addresses(self) -> Iterator[int]:
+        """Where the headers of a directory's files stand, in the order of their creation."""
+        cells, at = self.memory.cells, self.body
+        end = at + self.used
+        while at < end:
+            yield at
+            at += _size_at(cells, at)
 
     def children(self) -> Iterator["Node"]:
         """The files of a directory, in the order of their creation."""
-        at, end = self.body, self.body + self.used
-        while at < end:
-            child = Node(self.memory, at)
-            yield child
-            at += child.size
+        return (Node(self.memory, at) for at in self.addresses())
 
     def child(self, fid: int) -> "Node | None":
         """The file with this FID in the directory."""
-        return next((node for node in self.children() if node.fid == fid), None)
+        cells = self.memory.cells
+        for at in self.addresses():
+            if cells[at + 1] << 8 | cells[at + 2] == fid:
+                return Node(self.memory, at)
+        return None
 
     def key_file(self) -> "Node | None":
         """The directory's key file."""
-        return next((node for node in self.children() if node.kind == FileKind.KEYS), None)
+        cells = self.memory.cells
+        for at in self.addresses():
+            if cells[at] & KIND_MASK == FileKind.KEYS:
+                return Node(self.memory, at)
+        return None
+
+
+def _size_at(cells: bytearray, at: int) -> int:
+    """Bytes the file with its header at `at` takes in its directory."""
+    kind = cells[at] & KIND_MASK
+    if kind == FileKind.PURSE:
+        return EF_HEADER + PURSE_BODY
+    own = EF_HEADER + ((cells[at + 10] >> 4) + 1 if kind == FileKind.DIRECTORY else 0)
+    return own + (cells[at + 3] << 8 | cells[at + 4])
 
 
 def directory_header(fid: int, space: int, rights: bytes, name: bytes) -> bytes:
@@ -218,9 +243,9 @@ def empty_change(directory: Node) -> list[Change]:
 # -- binary files -----------------------------------------------------------------------------------
 
 
-def binary_intact(node: Node) -> bool:
-    """Whether the file was written and its checksum fits."""
-    return node.written and node.memory.number(node.at + 9, 2) == binascii.crc_hqx(node.content, 0)
+def binary_intact(node: Node, content: bytes) -> bool:
+    """Whether the file was written and the checksum of its content fits."""
+    return node.written and node.memory.number(node.at + 9, 2) == binascii.crc_hqx(content, 0)
 
 
 def binary_changes(node: Node, offset: int, data: bytes) -> list[Change]:

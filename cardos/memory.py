@@ -44,10 +44,17 @@ class JournalFull(Exception):
 
 
 class Eeprom:
-    """Byte-addressed memory. `writes` counts the bytes programmed since construction."""
+    """Byte-addressed memory.
+
+    Attributes
+    ----------
+    cells : the bytes, for reading headers quickly; only `program` may write them.
+    writes : bytes programmed since construction.
+    dirty : whether anything was programmed since the owner last looked.
+    """
 
     def __init__(self, content: bytes) -> None:
-        self._bytes = bytearray(content)
+        self.cells = bytearray(content)
         self.writes = 0
         self.dirty = False
         self._left: int | None = None
@@ -64,40 +71,40 @@ class Eeprom:
         self._left = None
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return len(self.cells)
 
     def dump(self) -> bytes:
         """The whole content, for images."""
-        return bytes(self._bytes)
+        return bytes(self.cells)
 
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from address `at`."""
-        return bytes(self._bytes[at : at + length])
+        return bytes(self.cells[at : at + length])
 
     def byte(self, at: int) -> int:
         """One byte."""
-        return self._bytes[at]
+        return self.cells[at]
 
     def number(self, at: int, length: int) -> int:
         """A big-endian number."""
-        return int.from_bytes(self._bytes[at : at + length], "big")
+        return int.from_bytes(self.cells[at : at + length], "big")
 
     def program(self, at: int, data: bytes) -> None:
         """Write bytes one after the other, without the journal. Raises PowerCut when it is time."""
-        if at < 0 or at + len(data) > len(self._bytes):
+        if at < 0 or at + len(data) > len(self.cells):
             raise AssertionError("address outside the memory")
         self.dirty = True
         if self._left is not None and len(data) > self._left:
             done = self._left
-            self._bytes[at : at + done] = data[:done]
+            self.cells[at : at + done] = data[:done]
             if self._torn is not None:
-                self._bytes[at + done] = self._torn
+                self.cells[at + done] = self._torn
             self.writes += done
             self._left = None
             raise PowerCut()
         if self._left is not None:
             self._left -= len(data)
-        self._bytes[at : at + len(data)] = data
+        self.cells[at : at + len(data)] = data
         self.writes += len(data)
 
     def commit(self, changes: list[Change]) -> None:
@@ -116,7 +123,7 @@ class Eeprom:
 
     def recover(self) -> None:
         """Power-up: finish a valid journal, drop any other. May itself be cut and run again."""
-        if self._bytes[JOURNAL_AT] != SET:
+        if self.cells[JOURNAL_AT] != SET:
             return
         length = self.number(JOURNAL_AT + 1, 2)
         entries = self.read(JOURNAL_ENTRIES, length)
@@ -134,5 +141,5 @@ class Eeprom:
         for start in range(at, at + length, PAGE):
             size = min(PAGE, at + length - start)
             blank = bytes((ERASED,)) * size
-            if self._bytes[start : start + size] != blank:
+            if self.cells[start : start + size] != blank:
                 self.program(start, blank)

@@ -96,22 +96,31 @@ class Key:
 
 def keys_of(directory: Node) -> Iterator[Key]:
     """All key records of a directory."""
+    for at in _key_addresses(directory):
+        yield Key(directory.memory, at)
+
+
+def _key_addresses(directory: Node) -> Iterator[int]:
     file = directory.key_file()
     if file is None:
         return
-    at = file.body
+    cells, at = directory.memory.cells, file.body
     end = at + directory.memory.number(file.at + 9, 2)
     while at < end:
-        key = Key(directory.memory, at)
-        yield key
-        at += key.size
+        yield at
+        at += KEY_HEADER + cells[at + 6]
 
 
 def find_key(directory: Node, kind: int, key_id: int | None = None) -> Key | None:
     """The key of a type, with the id, or the first one when the id is None."""
-    for key in keys_of(directory):
-        if key.type == kind and not key.usage_form and key_id in (None, key.id):
-            return key
+    cells = directory.memory.cells
+    for at in _key_addresses(directory):
+        if (
+            cells[at] & KIND_MASK == kind
+            and not cells[at + 7] & USAGE_MARK
+            and key_id in (None, cells[at + 1])
+        ):
+            return Key(directory.memory, at)
     return None
 
 

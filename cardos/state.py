@@ -5,9 +5,11 @@ A command ends by returning data, or by raising `Sw`; nothing else leaves a hand
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cardos.memory import Eeprom
 from cardos.spec import SW
+from core.apdu import HEADER_LENGTH
 
 Rng = Callable[[int], bytes]
 
@@ -26,8 +28,7 @@ def wrong_length(right: int) -> Sw:
     return Sw(0x6C00 | right)
 
 
-@dataclass(frozen=True)
-class Apdu:
+class Apdu(NamedTuple):
     """One command as the handlers see it. `le` None: none was sent; 0: as much as there is."""
 
     cla: int
@@ -46,6 +47,19 @@ class Apdu:
     def head(self) -> bytes:
         """CLA INS P1 P2 Lc, as line protection's MAC takes them."""
         return bytes((self.cla, self.ins, self.p1, self.p2, len(self.data)))
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Apdu":
+        """Split at least four bytes by the four cases of ISO/IEC 7816-3; 6700 when lengths do not add up."""
+        cla, ins, p1, p2 = raw[:HEADER_LENGTH]
+        size = len(raw) - HEADER_LENGTH - 1
+        if size <= 0:
+            return cls(cla, ins, p1, p2, b"", raw[HEADER_LENGTH] if size == 0 else None)
+        lc = raw[HEADER_LENGTH]
+        if lc == 0 or size not in (lc, lc + 1):
+            raise Sw(SW.WRONG_LENGTH)
+        body = raw[HEADER_LENGTH + 1 : HEADER_LENGTH + 1 + lc]
+        return cls(cla, ins, p1, p2, body, raw[-1] if size > lc else None)
 
 
 @dataclass
