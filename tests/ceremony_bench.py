@@ -1,14 +1,12 @@
-"""An HSM inside for ceremony tests, an honest bundle, and a tool that tampers with it.
+"""An HSM for ceremony tests, an honest bundle, and a tool that tampers with it.
 
-`BenchHsm` keeps keys in a JSON file and computes real check values: enough for the ceremony's own tests.
-`Tamper` plays the attackers of hsm-and-ceremony.md 12.3: T edits files; R also re-chains and signs with
-the HSM's key; people sign again only where an attack says they do.
+`City` is a real HSM in a folder with two ceremonies to hold. `Tamper` plays the attackers of
+hsm-and-ceremony.md 12.3: T edits files; R also re-chains and signs with the HSM's key; people sign again only
+where an attack says they do.
 """
 
 import hashlib
-import hmac
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +14,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core import crypto, merkle
-from core.clock import FixedClock
-from core.errors import Rejected
-from hsm_sim import canonical, note
+from core import merkle
+from core.clock import Clock, FixedClock
+from hsm_sim import canonical, lmkfile, note
 from hsm_sim.ceremony import bundle as bundles
 from hsm_sim.ceremony import city
 from hsm_sim.ceremony.console import Console
@@ -27,145 +24,40 @@ from hsm_sim.ceremony.people import Person
 from hsm_sim.ceremony.room import UnattendedRoom
 from hsm_sim.ceremony.run import CeremonyRun
 from hsm_sim.ceremony.script import POLICY, Script, Step, component_steps
-from hsm_sim.log import NO_LINE, AuditLog
-from hsm_sim.usage import UsageMeter
+from hsm_sim.device import Hsm
+from hsm_sim.lmkfile import Argon2
+from hsm_sim.log import NO_LINE
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
-FIRMWARE = "0001-SIM0"
 NONCE = "6e6f6e63652d30303031"
-KEY_BYTES = {"T2": 16, "A3": 32, "H2": 32, "ED": 32}
-ATTRIBUTES = ("alg", "export", "mode", "usage", "version")
-
-
-def kcv(alg: str, key: bytes) -> str:
-    """Check value as 9.3 says; for HMAC and Ed25519 keys the first bytes of a digest."""
-    if alg == "T2":
-        return crypto.des_kcv(key).hex().upper()
-    if alg == "A3":
-        return crypto.aes_kcv(key).hex().upper()
-    return hashlib.sha256(b"kcv" + key).hexdigest()[:6].upper()
-
-
-class BenchKeys:
-    """Ceremony actions over a JSON file; a change is held back until the log has its line."""
-
-    def __init__(self, path: Path, log_size: int) -> None:
-        self._path = path
-        saved = json.loads(path.read_text()) if path.exists() else {"keys": {}, "held": None}
-        if saved["held"] and saved["held"]["seq"] < log_size:
-            saved["keys"] = saved["held"]["keys"]
-        self.keys: dict[str, dict[str, Any]] = saved["keys"]
-        self._before = json.dumps(self.keys)
-        self._seq = -1
-        self._parts: dict[str, list[bytes]] = {}
-
-    def _save(self, held: bool) -> None:
-        now = {"seq": self._seq, "keys": self.keys} if held else None
-        keys = json.loads(self._before) if held else self.keys
-        self._path.write_text(json.dumps({"keys": keys, "held": now}))
-
-    def begin(self, seq: int) -> None:
-        self._seq, self._before = seq, json.dumps(self.keys)
-
-    def commit(self) -> None:
-        self._save(held=False)
-
-    def rollback(self) -> None:
-        self.keys = json.loads(self._before)
-        self._save(held=False)
-
-    def forget(self, kid: str) -> None:
-        self._parts.pop(kid, None)
-
-    def component(self, kid: str, n: int, value: bytearray) -> dict[str, Any]:
-        if not any(value):
-            raise Rejected("HSM-75", "an all-zero component")
-        self._parts.setdefault(kid, []).append(bytes(value))
-        return {"kcv": kcv("T2" if len(value) == 16 else "A3", bytes(value))}
-
-    def combine(self, kid: str, components: int, **attributes: Any) -> dict[str, Any]:
-        parts = self._parts.pop(kid, [])
-        if len(parts) != components:
-            raise Rejected("HSM-17", "components are missing")
-        key = bytes(len(parts[0]))
-        for part in parts:
-            key = crypto.xor(key, part)
-        return self._put(kid, key, **attributes)
-
-    def generate(self, kid: str, **attributes: Any) -> dict[str, Any]:
-        return self._put(kid, secrets.token_bytes(KEY_BYTES[attributes["alg"]]), **attributes)
-
-    def _put(self, kid: str, key: bytes, **attributes: Any) -> dict[str, Any]:
-        fp = hmac.new(b"bench", attributes["alg"].encode() + key, "sha256").hexdigest()[:32]
-        result = {"fp": fp, "kcv": kcv(attributes["alg"], key)}
-        self.keys[kid] = {**attributes, **result, "kid": kid, "state": "PRE_ACTIVE"}
-        self._save(held=True)
-        return result
-
-    def _change(self, kid: str, state: str) -> dict[str, Any]:
-        self.keys[kid]["state"] = state
-        self._save(held=True)
-        return {"state": state}
-
-    def activate(self, kid: str) -> dict[str, Any]:
-        return self._change(kid, "ACTIVE")
-
-    def deactivate(self, kid: str) -> dict[str, Any]:
-        return self._change(kid, "DEACTIVATED")
-
-    def resume(self, kid: str) -> dict[str, Any]:
-        return self._change(kid, "ACTIVE")
-
-    def compromise(self, kid: str) -> dict[str, Any]:
-        return self._change(kid, "COMPROMISED")
-
-    def destroy(self, kid: str) -> dict[str, Any]:
-        return self._change(kid, "DESTROYED")
-
-    def open_batch(
-        self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
-    ) -> dict[str, Any]:
-        return {"batch": batch}
-
-
-class BenchHsm:
-    """Log, counters and keys of an HSM in a folder."""
-
-    def __init__(self, home: Path, clock: FixedClock, log: AuditLog) -> None:
-        self.home, self.log = home, log
-        self.actions = BenchKeys(home / "keys.bench", log.size)
-        self.usage = UsageMeter(log, home, clock)
-        log.record_start(FIRMWARE, self.usage.unaccounted)
-
-    def directory(self) -> list[dict[str, Any]]:
-        return list(self.actions.keys.values())
-
-    def close(self) -> None:
-        self.usage.close()
-        self.log.close()
-
-
-def signing_key() -> Ed25519PrivateKey:
-    """The HSM's log key of the tests."""
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"bench log key").digest())
+UNLOCK = (b"first officer's secret", b"second officer's secret")
+QUICK = Argon2(memory_kib=64, passes=1, lanes=1)
 
 
 def make_hsm(
     *,
     home: Path,
     name: str,
-    clock: FixedClock,
+    clock: Clock,
     roster: Sequence[Mapping[str, str]],
     policy: Mapping[str, Any],
-    unlock_secrets: Sequence[bytes] = (),
-) -> BenchHsm:
-    """A new one, as `hold_city_ceremonies` wants it."""
-    return BenchHsm(home, clock, AuditLog.create(home, name, signing_key(), clock, roster, policy))
+    unlock_secrets: Sequence[bytes] = UNLOCK,
+) -> Hsm:
+    """A real HSM whose unlock secrets are cheap to try, as `hold_city_ceremonies` wants it."""
+    return Hsm.make(home, name, clock, roster, policy, unlock_secrets, QUICK)
 
 
-def reopen(home: Path, clock: FixedClock) -> BenchHsm:
-    """The same HSM after a restart."""
-    return BenchHsm(home, clock, AuditLog.open(home, clock, signing_key()))
+def reopen(home: Path, clock: Clock) -> Hsm:
+    """The same HSM after a restart, unlocked."""
+    hsm = Hsm.open(home, clock)
+    hsm.unlock(UNLOCK)
+    return hsm
+
+
+def signing_key(home: Path) -> Ed25519PrivateKey:
+    """The HSM's log key, as somebody has it who owns the machine and its unlock secrets (attacker R)."""
+    _, _, inside = lmkfile.read(home, UNLOCK)
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(inside["log"]))
 
 
 MASTER = {"alg": "T2", "export": "N", "mode": "X", "version": "01"}
@@ -189,8 +81,14 @@ def scripts() -> tuple[Script, Script]:
     )
 
 
+def state_of(hsm: Hsm, kid: str) -> str | None:
+    """The state of a key inside an HSM; None when there is no such key."""
+    entry = hsm.keystore.entries.get(kid) if hsm.keystore else None
+    return entry.state.value if entry else None
+
+
 class City:
-    """A small honest HSM with two ceremonies behind it, on a clock of its own."""
+    """A small honest HSM with two ceremonies to hold, on a clock of its own."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -207,6 +105,7 @@ class City:
         return Console(self.hsm.log, self.hsm.actions, self.home, self.clock)
 
     def restart(self) -> None:
+        """The machine lost its power."""
         self.hsm.log.close()
         self.hsm = reopen(self.home, self.clock)
         self.console = self.new_console()
@@ -248,13 +147,13 @@ class City:
 class Tamper:
     """A bundle opened for attack."""
 
-    def __init__(self, folder: Path, people: Mapping[str, Person]) -> None:
+    def __init__(self, folder: Path, people: Mapping[str, Person], home: Path) -> None:
         self.folder = folder
         self.people = people
         self.lines = [
             json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()
         ]
-        self.key = note.NoteKey(self.lines[0]["body"]["hsm"], signing_key())
+        self.key = note.NoteKey(self.lines[0]["body"]["hsm"], signing_key(home))
 
     # what T can do
 

@@ -17,7 +17,14 @@ from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.script import POLICY
 from hsm_sim.log import MAX_LINE_BYTES, AuditLog, LogDamaged, LogUnavailable
 from hsm_sim.usage import UsageMeter
-from tests.ceremony_bench import FIRMWARE, START, City, signing_key
+from tests.ceremony_bench import START, City
+
+FIRMWARE = "0001-SIM0"
+
+
+def signing_key():
+    return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/hsm-ceremony.json").read_text("utf-8"))[
     "groups"
