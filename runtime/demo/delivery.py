@@ -16,7 +16,7 @@ from personalization import artwork, balance, batches, counts, dispatch, quality
 from personalization.quality import Check
 from personalization.tables import TrayRow
 from registry.points.places import by_code
-from registry.residence.cards import CardRow
+from registry.residence.tables import CardRow
 from registry.settlers import clerk_at
 from runtime.demo.city import (
     INSPECTOR,
