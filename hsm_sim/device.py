@@ -21,6 +21,7 @@ from hsm_sim import clients, kcv, lmkfile, tokens
 from hsm_sim.batches import Batches
 from hsm_sim.ceremony.bundle import directory_bytes
 from hsm_sim.clients import Policy
+from hsm_sim.commands.channel import Channels
 from hsm_sim.errors import HsmBusy, HsmMismatch, HsmRejected, refusal
 from hsm_sim.frame import MAX_FRAME
 from hsm_sim.keystore import STORE_FILE, KeyEntry, Keystore, State
@@ -74,6 +75,7 @@ class Hsm:
         self.policy: Policy = clients.load(home)
         self.actions = KeyLife(self)
         self.batches = Batches(home, log, clock)
+        self.channels = Channels()
         self.frame_limit = MAX_FRAME
         self._clock = clock
         self._header = header
@@ -181,6 +183,7 @@ class Hsm:
             self.log.close()
 
     def _forget(self) -> None:
+        self.channels.clear()
         if self._inside is not None:
             self._inside.clear()
             self._inside = None
@@ -395,7 +398,12 @@ class Hsm:
         self._note(key, "unknown certificate")
 
     def connection_ended(self, connection: int) -> None:
-        """Forget what belonged to a connection."""
+        """Forget what belonged to a connection: its secure channels."""
+        self.channels.end_connection(connection)
+
+    def seconds(self) -> float:
+        """Seconds for deadlines; never goes back."""
+        return self._clock.monotonic()
 
     def _note(self, client: str, reason: str) -> None:
         if (client, reason) not in self._refused and len(self._refused) < MAX_REFUSED_NOTED:

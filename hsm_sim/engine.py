@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import CityError
 from hsm_sim.client import Request
 from hsm_sim.codec import MAX_TRAILER, TRAILER_MARK
-from hsm_sim.commands import audit, data, generic, issue, purse, terminal
+from hsm_sim.commands import audit, channel, data, generic, issue, purse, terminal
 from hsm_sim.device import Hsm
 from hsm_sim.errors import OK, refusal
 from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code, is_header
@@ -21,7 +21,15 @@ from hsm_sim.work import HANDLERS, Client, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
-MODULES = (audit, data, generic, issue, purse, terminal)  # importing them registers their functions
+MODULES = (
+    audit,
+    channel,
+    data,
+    generic,
+    issue,
+    purse,
+    terminal,
+)  # importing them registers their functions
 
 
 class Engine:

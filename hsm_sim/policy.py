@@ -98,6 +98,7 @@ RULES: dict[type[Request[Any]], Rule] = {
         Rate.EXPORT,
         card="factors",
     ),
+    issue.ExportCardKeyToChannel: Rule({"master": _master(*MASTERS)}, Rate.EXPORT, card="factors"),
     issue.ExportCardKeyBare: Rule(
         {"master": _master(*MASTERS), "wrapping": KeyRule(("K0",), "E")},
         Rate.EXPORT,
@@ -106,6 +107,12 @@ RULES: dict[type[Request[Any]], Rule] = {
     issue.ProtectCardKey: Rule(
         {"master": _master(*MASTERS), "line": _master("18", "19")}, Rate.EXPORT, card="factors"
     ),
+    issue.BeginChannel: Rule({"master": _master("E5")}),
+    issue.AuthenticateChannel: Rule(rate=Rate.VERIFY),
+    issue.WrapApdu: Rule(),
+    issue.UnwrapAnswer: Rule(),
+    issue.ReencryptData: Rule({"transport": KeyRule(("K0",), "BDN", CHECKING)}),
+    issue.EndChannel: Rule(),
     issue.ProtectCommand: Rule({"master": _master(*_DAMK_DCMK)}, card="factors"),
     issue.AuthenticateExternally: Rule(
         {"master": _master("18", "19", "22")}, Rate.AUTHENTICATE, card="factors"

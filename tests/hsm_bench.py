@@ -1,5 +1,6 @@
 """An HSM with the city's keys for tests: the real ceremonies on the real engine, with a cheap password hash."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,42 @@ def give_certificates(home: Path, folder: Path) -> None:
     """Certificates for all roles, entered in the policy; the HSM must not be open."""
     known = make_certificates(folder, SystemClock())
     clients.save(home, clients.load(home).with_clients(known))
+
+
+class KnownKeys:
+    """An HSM whose keys a test chose: for vectors. Its log has no ceremonies, so it cannot be reopened."""
+
+    def __init__(self, home: Path, clock: Clock | None = None) -> None:
+        self.hsm = Hsm.make(
+            home, "hsm.test", clock or SystemClock(), [], {"quorum": {}}, (b"one", b"two"), CHEAP
+        )
+        self.engine = Engine(self.hsm)
+        self.local = LocalHsm(self.engine)
+        self.load("lmk-1", bytes(range(1, 33)), "A3", "K1", "N")
+
+    def load(
+        self, kid: str, material: bytes, alg: str, usage: str, mode: str, export: str = "N",
+        scope: str = "test", version: str = "01",
+    ) -> str:  # fmt: skip
+        """Load a key from three components and activate it; its key field."""
+        actions = self.hsm.actions
+        parts = [secrets.token_bytes(len(material)) for _ in range(2)]
+        parts.append(bytes(a ^ b ^ c for a, b, c in zip(material, *parts, strict=True)))
+        actions.begin(self.hsm.log.size)
+        for number, part in enumerate(parts, 1):
+            actions.component(kid, number, bytearray(part))
+        actions.combine(kid, alg, usage, mode, version, export, 3, scope, 1)
+        actions.commit()
+        actions.begin(self.hsm.log.size)
+        actions.activate(kid)
+        actions.commit()
+        store = self.hsm.keystore
+        assert store is not None
+        slot = store.entries[kid].slot
+        return f"K{slot:03X}" if slot >= 0 else ""
+
+    def move(self, kid: str, action: str) -> None:
+        """Change a key's state as a ceremony step would."""
+        self.hsm.actions.begin(self.hsm.log.size)
+        getattr(self.hsm.actions, action)(kid)
+        self.hsm.actions.commit()

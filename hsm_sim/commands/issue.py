@@ -53,7 +53,7 @@ def card_key_check_value(work: Work, request: CardKeyCheckValue) -> bytes:
     return work.card_key("master", request.factors).kcv.encode("ascii")
 
 
-def _meter(work: Work, master: Key, card: tuple[bytes, ...]) -> str:
+def meter(work: Work, master: Key, card: tuple[bytes, ...]) -> str:
     """Count the card of an export in its batch; the batch's name."""
     return work.hsm.batches.count(work.code, master.kid, work.hsm.pseudonym(card))
 
@@ -64,7 +64,7 @@ def export_card_key(work: Work, request: ExportCardKey) -> bytes:
     master, wrapping = work.key("master"), work.key("wrapping")
     key = work.card_key("master", request.factors)
     require_stronger(wrapping, key.alg)
-    batch = _meter(work, master, request.factors)
+    batch = meter(work, master, request.factors)
     header = keyblock.BlockHeader(
         master.usage, letter_of(key.alg), "N", master.version, "N",
         version=block_version(wrapping),
@@ -82,7 +82,7 @@ def export_card_key_bare(work: Work, request: ExportCardKeyBare) -> bytes:
         raise refusal("AA", "this master's keys leave in key blocks only")
     key = work.card_key("master", request.factors)
     require_stronger(wrapping, key.alg)
-    batch = _meter(work, master, request.factors)
+    batch = meter(work, master, request.factors)
     data = wrapping.secret.encrypt_blocks(key.material)
     work.hsm.log_export(work.client, master.kid, wrapping.kid or "token", key.kcv, "12D", batch)
     return _with_length(data) + key.kcv.encode("ascii")
@@ -104,7 +104,7 @@ def protect_card_key(work: Work, request: ProtectCardKey) -> bytes:
     master, line = work.key("master"), work.key("line")
     key = work.card_key("master", request.factors)
     data = _protect_key(key, work.card_key("line", request.line_factors), request)
-    batch = _meter(work, master, request.factors)
+    batch = meter(work, master, request.factors)
     work.hsm.log_export(work.client, master.kid, line.kid, key.kcv, "14", batch)
     return _with_length(data)
 
@@ -119,7 +119,7 @@ def protect_psam_key(work: Work, request: ProtectPsamKey) -> bytes:
         raise refusal("28", "the line key is not a PSAM's control key")
     key = work.card_key("master", request.factors, least=0)
     data = _protect_key(key, work.card_key("line", request.line_factors), request)
-    batch = _meter(work, master, request.line_factors)
+    batch = meter(work, master, request.line_factors)
     work.hsm.log_export(work.client, master.kid, line.kid, key.kcv, "52", batch)
     return _with_length(data)
 
