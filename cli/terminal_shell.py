@@ -167,6 +167,17 @@ def _paid(shell: Shell, entry: "PurchaseEntry", again: bool = False) -> Answer:
     return Answer(facts, f"paid {paid}, left {rest}", f"已付{paid}，余额{rest}")
 
 
+def _capp(shell: Shell, words: list[str]) -> Answer:
+    amount, application, data, sale = _take(words, 3, 4, "capp YUAN ID HEX [SALE]")
+    from payments.capp import CappRecord
+
+    try:
+        record = CappRecord(int(application, 16), bytes.fromhex(data))
+    except ValueError as reason:
+        raise Rejected("TERM-WORD", str(reason), word=application) from None
+    return _paid(shell, shell.kit.terminal.pay(_amount(amount), sale, (record,)))
+
+
 def _load(shell: Shell, words: list[str]) -> Answer:
     amount, account, account_pin = _take(words, 1, 3, "load YUAN [ACCOUNT PIN]")
     from payments.requests import CASH_LOAD, LOAD
@@ -359,6 +370,7 @@ WORDS: dict[str, Word] = {
     "pin": Word(_pin, "pin DIGITS", "the holder types the purse PIN", "持卡人输入钱包密码"),
     "balance": Word(_balance, "balance", "what is on the card", "查询余额"),
     "pay": Word(_pay, "pay YUAN [SALE]", "off-line purchase; a sale id never charges twice", "脱机消费"),
+    "capp": Word(_capp, "capp YUAN ID HEX [SALE]", "composite purchase with a record", "复合消费"),
     "again": Word(_again, "again", "the same card is back: settle what was torn", "重新放卡，处理未决交易"),
     "aside": Word(_aside, "aside", "serve others, keep the torn one", "搁置未决交易"),
     "load": Word(_load, "load YUAN [ACCOUNT PIN]", "load with cash, or from an account", "圈存（现金或账户）"),

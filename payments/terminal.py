@@ -15,12 +15,13 @@ from threading import Event
 from typing import Any
 
 from cardos.client import CardSession
-from cardos.purse_requests import GetBalance, UpdateCappCache
+from cardos.purse_requests import GetBalance
 from core.apdu import CardChannel, CardReader
 from core.clock import Clock
 from core.errors import CityError, NotFound, Unavailable
 from hsm_sim.client import PinPad
 from payments import frames
+from payments.capp import CappRecord
 from payments.field_parts import PartFault, parse_field54
 from payments.purse import Psam, open_psam, open_purse
 from payments.terminal_batch import BatchDesk, Settled
@@ -141,13 +142,11 @@ class Terminal:
         self.act()
         return case
 
-    def pay(
-        self, amount: int, sale: str = "", updates: Sequence[UpdateCappCache] = ()
-    ) -> PurchaseEntry:
+    def pay(self, amount: int, sale: str = "", capp: Sequence[CappRecord] = ()) -> PurchaseEntry:
         """See `SalesDesk.pay`. Works without a line; nothing is sent here."""
         sales = self.selling()
         with self.card() as card:
-            return sales.pay(card, amount, self.care.lists, sale, updates)
+            return sales.pay(card, amount, self.care.lists, sale, capp)
 
     def settle_card(
         self, verify: Verify | None = None

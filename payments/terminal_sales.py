@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cardos.client import CardSession, ChipError
-from cardos.purse_requests import UpdateCappCache
 from cardos.requests import ReadBinary, SelectName
 from cardos.residence_records import StatusRecord
 from cardos.spec import AID_RESIDENCE, FID_PSAM_SERIAL, FID_STATUS, STATUS_LENGTH, SW
 from core.errors import Rejected, Unavailable
 from payments import responses
+from payments.capp import CappRecord, prepare_update
 from payments.messages import Message
 from payments.purse import TERMINAL_COUNTER_LENGTH, Psam, open_purse, pay, recover
 from payments.purse_data import PURCHASE, PurchaseEvidence, instant_of
@@ -71,13 +71,14 @@ class SalesDesk:
         amount: int,
         lists: CardLists,
         sale: str = "",
-        updates: Sequence[UpdateCappCache] = (),
+        capp: Sequence[CappRecord] = (),
     ) -> PurchaseEntry:
-        """Debit `amount` fen from the card on the reader; with `updates` a composite purchase.
+        """Debit `amount` fen from the card on the reader; with `capp` records a composite purchase.
 
         `sale` is the cashier's own id: the same one never charges twice. Returns the paid entry. With nothing
         debited it raises Rejected (TERM-LISTED, TERM-CARD-STATUS, TERM-LIST-OLD, TERM-AMOUNT, TERM-STORE-FULL,
-        PURSE-OTHER-CARD, ChipError 9401 not enough money); OutcomeUnknown PURSE-PENDING: present the card again.
+        TERM-CAPP, PURSE-OTHER-CARD, ChipError 9401 not enough money); OutcomeUnknown PURSE-PENDING: present
+        the same card again.
         """
         store = self.session.store
         known = store.sale(sale)
@@ -95,6 +96,7 @@ class SalesDesk:
         purse = open_purse(card)
         question = Question(purse.asn, chip, now, oldest=self.rules.oldest_list)
         decide_debit(lists, question, amount)
+        updates = [prepare_update(card, record) for record in capp]
         number = store.next_number()
         pay(card, purse, self.psam, amount, now, self._journal(number, sale), updates)
         return store.purchases[number]

@@ -10,6 +10,7 @@ from cardos.client import CardSession, ChipError
 from cardos.purse_requests import GetBalance
 from cardos.status import SW
 from core.errors import EvidenceMismatch, Rejected, Unavailable
+from payments.capp import LOCKED, CappRecord, read_capp
 from payments.field_parts import ListPage, black_entry
 from payments.messages import Message
 from payments.purse import open_purse
@@ -323,6 +324,44 @@ def test_others_are_served_after_a_torn_purchase_is_set_aside(bench: Bench) -> N
     assert [e.record.amount for e in paid if e.spent] == [250]
     assert (balance(first), balance(other)) == (4_750, 700)
     assert bench.terminal.upload() == 2
+
+
+def test_a_ride_debits_and_writes_its_record_together(bench: Bench) -> None:
+    card = loaded(bench)
+    entry, exit_ = CappRecord(0xAA, b"in  station 3"), CappRecord(0xAA, b"out station 9")
+    bench.terminal.pay(0, "ride-1", (entry,))
+    bench.terminal.pay(250, "ride-1-out", (exit_,))
+    with bench.terminal.card() as session:
+        open_purse(session)
+        assert read_capp(session, 0xAA) == exit_
+    assert balance(card) == 4_750
+    kinds = {e.record.type for e in bench.terminal.store.waiting()}
+    assert kinds == {0x09}
+    assert all(e.record.tac == tac_of_purchase(e.record) for e in bench.terminal.store.waiting())
+
+
+def test_a_torn_ride_changes_both_or_neither(bench: Bench) -> None:
+    for executed in (True, False):
+        card = loaded(bench)
+        bench.terminal.pay(0, f"in-{executed}", (CappRecord(0xAA, b"in "),))
+        bench.wrap = lambda channel, executed=executed: Hand(channel, DEBIT, executed)
+        with pytest.raises(OutcomeUnknown):
+            bench.terminal.pay(250, f"out-{executed}", (CappRecord(0xAA, b"out"),))
+        bench.wrap = lambda channel: channel
+        bench.terminal.settle_card()
+        with bench.terminal.card() as session:
+            open_purse(session)
+            shown = read_capp(session, 0xAA)
+        assert shown is not None
+        assert (shown.data, balance(card)) == ((b"out", 4_750) if executed else (b"in ", 5_000))
+
+
+def test_a_record_locked_by_others_is_left_alone(bench: Bench) -> None:
+    card = loaded(bench)
+    bench.terminal.pay(0, "", (CappRecord(0xAA, b"parked", lock=LOCKED),))
+    with pytest.raises(Rejected, match="TERM-CAPP"):
+        bench.terminal.pay(100, "", (CappRecord(0xAA, b"riding"),))
+    assert balance(card) == 5_000
 
 
 def test_not_enough_money_debits_nothing(bench: Bench) -> None:
