@@ -45,7 +45,7 @@ class BatchView:
     released_by: str | None
     waiting: int
     in_work: int
-    made: int
+    made: int | None  # None while it is to be counted
     uncertain: int
     open_incidents: int
 
@@ -238,7 +238,9 @@ def show(tx: Tx, number: str) -> BatchView:
         number, batch.point, batch.state, batch.template, batch.profile, batch.created_by,
         batch.released_by, counts[WorkState.READY] + counts[WorkState.RELEASED],
         counts[WorkState.CLAIMED] + counts[WorkState.MAKING],
-        counts[WorkState.MADE] + counts[WorkState.ACCEPTED], counts[WorkState.UNCERTAIN],
+        None
+        if batch.state == BatchState.FINISHED
+        else counts[WorkState.MADE] + counts[WorkState.ACCEPTED], counts[WorkState.UNCERTAIN],
         len(incidents.open_ones(tx, number)),
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
 from personalization import balance, batches, incidents, stock
 from personalization.states import BATCH_ALLOWED, BatchState, Place, step
-from personalization.tables import CountRow, IncidentRow, PlasticRow, TrayRow
+from personalization.tables import BatchRow, CountRow, IncidentRow, PlasticRow, TrayRow
 from registry.roles import Actor, Role, require, two_persons
 
 BLANKS, GOOD, SPOILED = "blanks", "good", "spoiled"
@@ -95,6 +95,24 @@ def expected_now(tx: Tx, batch: str, what: str) -> int:
         )
         or 0
     )
+
+
+def is_blind(tx: Tx, lot: str) -> bool:
+    """Whether a batch with blanks of this lot is still to be counted: its numbers are not shown (I25)."""
+    return (
+        tx.scalar(
+            select(func.count())
+            .select_from(TrayRow)
+            .join(BatchRow, BatchRow.number == TrayRow.batch)
+            .where(
+                TrayRow.lot == lot,
+                BatchRow.state.not_in(
+                    (BatchState.COUNTED, BatchState.CLOSED, BatchState.CANCELLED)
+                ),
+            )
+        )
+        or 0
+    ) > 0
 
 
 def _earlier(tx: Tx, batch: str, what: str) -> list[CountRow]:

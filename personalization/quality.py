@@ -126,6 +126,18 @@ def look(
     return _accept(tx, clock, card, inspector)
 
 
+def spoil(tx: Tx, clock: Clock, card_serial: str, code: SpoilCode, actor: Actor) -> Verdict:
+    """A card in the hopper that somebody damaged or sees is bad, before its inspection: waste, remade.
+
+    Raises NotAllowed E-ROLE; Rejected W-STATE; NotFound W-CARD.
+    """
+    require(actor, Role.CARD_QC, Role.CARD_OPERATOR)
+    card = plastic.by_serial(tx, card_serial)
+    if card.place != Place.EJECTED:
+        raise Rejected("W-STATE", "it is not here", state=card.place, allowed=Place.EJECTED)
+    return _fail(tx, clock, card, VISUAL, code, actor)
+
+
 def void_after_pass(
     tx: Tx, clock: Clock, card_serial: str, code: SpoilCode, first: Actor, second: Actor
 ) -> Verdict:

@@ -16,7 +16,7 @@ from core.db import Tx
 from core.errors import Rejected
 from personalization import dispatch, incidents, orders, plastic
 from personalization.dispatch import PACK, RECEIPT
-from personalization.states import PARCEL_ALLOWED, ParcelState, Place, step, step_card
+from personalization.states import PARCEL_ALLOWED, ParcelState, Place, SpoilCode, step, step_card
 from personalization.tables import OrderRow, ParcelRow, ParcelScanRow, PlasticRow
 from registry.residence import cards
 from registry.residence.domain import State
@@ -201,6 +201,24 @@ def uncollected(tx: Tx, clock: Clock, point: str | None = None) -> list[Uncollec
         for card, order in tx.execute(query)
         if card.ended_at is not None
     ]  # fmt: skip
+
+
+def defect(
+    tx: Tx, clock: Clock, card_serial: str, code: SpoilCode, clerk: Actor, note: str = ""
+) -> None:
+    """A defect found at the point, an escape of QC: the card is waste, its order goes to a person.
+
+    Raises NotAllowed E-ROLE; NotFound W-CARD; Rejected W-STATE.
+    """
+    require(clerk, *CLERKS)
+    card = plastic.by_serial(tx, card_serial)
+    if card.place != Place.AT_POINT:
+        raise Rejected("W-STATE", "not at the point", state=card.place, allowed=Place.AT_POINT)
+    why = plastic.Spoil(code, "point", f"point-{card.parcel}", note=note)
+    plastic.spoil(tx, clock, card, why, clerk.name)
+    order = orders.get(tx, card.acc_no, lock=True)
+    order.state, order.trouble = orders.HUMAN, "W-DEFECT"
+    events.append(tx, clock, "order.needs_person", card.acc_no, actor=clerk.name, code="W-DEFECT")
 
 
 def return_card(tx: Tx, clock: Clock, card_serial: str, clerk: Actor) -> None:
