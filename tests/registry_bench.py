@@ -41,6 +41,7 @@ class City:
     people: list[Resident]
     homes: list[str]
     employers: list[str]
+    permit_no: str = ""
 
     @property
     def today(self) -> date:

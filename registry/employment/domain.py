@@ -1,27 +1,13 @@
-"""Pure rules of the employment register (residence.md 6.5, 8)."""
+"""Pure rules of the employment register (residence.md 8)."""
 
-from datetime import date, datetime
+from datetime import date
 
-from core.clock import business_date
 from core.errors import Rejected
 
 MINIMUM_AGE = 16
 MAX_DAYS_AHEAD = 30
 MAX_YEARS_BACK = 2
-DEADLINE_DAYS = 3
 END_REASONS = frozenset({"01", "02", "03", "04", "05", "06", "07", "08", "99"})
-
-
-def days_late(occurred_on: date, reported_at: datetime, deadline_days: int = DEADLINE_DAYS) -> int:
-    """Calendar days past the 3-day deadline; the day of the event is not counted.
-
-    >>> from datetime import UTC
-    >>> days_late(date(2007, 6, 10), datetime(2007, 6, 13, 15, 59, 59, tzinfo=UTC))
-    0
-    >>> days_late(date(2007, 6, 10), datetime(2007, 6, 13, 16, 0, tzinfo=UTC))
-    1
-    """
-    return max(0, (business_date(reported_at) - occurred_on).days - deadline_days)
 
 
 def age_on(birth: date, day: date) -> int:

@@ -1,6 +1,6 @@
 """The rental-house register: moves in and out; every fact is a message to the others (residence.md 9)."""
 
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import or_, select
 
@@ -15,10 +15,27 @@ from registry.rental import address
 from registry.rental.tables import OccupancyRow, OccupantRow
 
 SOURCE = "rental"
+RELATIONS = frozenset({"TENANT", "SUB_TENANT", "FAMILY", "DORMITORY", "OWNER"})
 
 
-def move_in(tx: Tx, clock: Clock, code: str, citizen_id: str, name: str, day: date) -> str:
-    """Register an occupant; returns the record's id. Raises Rejected E-CID-*, E-AC-*, E-OVERLAP, E-DATE-FUTURE."""
+def move_in(
+    tx: Tx,
+    clock: Clock,
+    code: str,
+    citizen_id: str,
+    name: str,
+    day: date,
+    *,
+    relation: str = "TENANT",
+    bed: str = "",
+    reported_at: datetime | None = None,
+) -> str:
+    """Register an occupant; returns the record's id. `reported_at`: when a landlord told it earlier.
+
+    Raises Rejected E-CID-*, E-AC-*, E-OVERLAP, E-DATE-FUTURE, E-RELATION.
+    """
+    if relation not in RELATIONS:
+        raise Rejected("E-RELATION", "unknown relation", relation=relation)
     today = business_date(clock.now())
     checked = validate_citizen_id(citizen_id, today)
     if not checked.ok:
@@ -42,7 +59,10 @@ def move_in(tx: Tx, clock: Clock, code: str, citizen_id: str, name: str, day: da
         occupant_id=person.id,
         address_code=place.code,
         move_in=day,
-        reported_at=clock.now(),
+        bed=bed,
+        relation=relation,
+        reported_at=reported_at or clock.now(),
+        updated_at=clock.now(),
     )
     tx.add(row)
     tx.flush()
@@ -51,14 +71,22 @@ def move_in(tx: Tx, clock: Clock, code: str, citizen_id: str, name: str, day: da
     return row.id
 
 
-def move_out(tx: Tx, clock: Clock, record: str, last_day: date) -> None:
-    """Register the last day. Raises NotFound E-RECORD, Rejected E-DATE-ORDER, E-ENDED."""
+def move_out(
+    tx: Tx, clock: Clock, record: str, last_day: date, reported_at: datetime | None = None
+) -> None:
+    """Register the last day; the same day again changes nothing.
+
+    Raises NotFound E-RECORD, Rejected E-DATE-ORDER, E-ENDED.
+    """
     row = _record(tx, record)
+    if row.move_out == last_day:
+        return
     if row.move_out is not None:
         raise Rejected("E-ENDED", "the person moved out already")
     if last_day < row.move_in:
         raise Rejected("E-DATE-ORDER", "the last day lies before the first")
     row.move_out = last_day
+    row.out_reported_at, row.out_updated_at = reported_at or clock.now(), clock.now()
     tx.flush()
     payload = {
         "record": row.id,

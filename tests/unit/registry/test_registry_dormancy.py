@@ -6,9 +6,9 @@ import pytest
 
 from core import events
 from core.errors import EvidenceMismatch, Rejected
+from registry.deadlines import days_late
 from registry.dormancy import domain, engine, status, status_list
 from registry.employment import service as employment
-from registry.employment.domain import days_late
 from registry.exchange import delivery
 from registry.parameters import PILOT
 from registry.rental import service as rental

@@ -1,0 +1,129 @@
+"""Rented units, who answers for them, and contracts (residence.md 4.1, 9). Flags warn; they do not block."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import func, or_, select
+
+from core.clock import Clock, business_date
+from core.db import Tx
+from core.errors import NotAllowed, NotFound, Rejected
+from core.ids import uuid7
+from registry.rental import address, tasks
+from registry.rental.tables import ContractRow, OccupancyRow, ResponsibleRow, UnitRow
+from registry.roles import Actor, Role
+
+USES = frozenset({"DWELLING", "DORMITORY", "SHOP_HOUSE"})
+
+
+@dataclass(frozen=True)
+class Crowding:
+    """People registered at a unit against its capacity."""
+
+    code: str
+    capacity: int
+    people: int
+
+
+def register_responsible(
+    tx: Tx, clock: Clock, key: str, name: str, phone: str = "", proxy_of: str | None = None
+) -> str:
+    """An owner or proxy by citizen id or organisation code; returns the id, the same for the same key."""
+    row = tx.scalar(select(ResponsibleRow).where(ResponsibleRow.key == key))
+    if row is None:
+        row = ResponsibleRow(
+            id=uuid7(clock.now()), key=key, name=name, phone=phone, proxy_of=proxy_of
+        )
+        tx.add(row)
+        tx.flush()
+    return row.id
+
+
+def open_unit(tx: Tx, code: str, responsible: str, use: str, capacity: int, station: str) -> None:
+    """Register a rented unit; again with the same values changes nothing.
+
+    Raises Rejected E-AC-*, E-UNIT (use or capacity), NotFound E-RESPONSIBLE.
+    """
+    address.active(tx, code)
+    if use not in USES or capacity < 1:
+        raise Rejected("E-UNIT", "use or capacity is wrong")
+    if tx.get(ResponsibleRow, responsible) is None:
+        raise NotFound("E-RESPONSIBLE", "no such owner")
+    tx.merge(
+        UnitRow(
+            code=code, responsible_id=responsible, use=use, capacity=capacity, station=station,
+            risk=0, open=True,
+        )
+    )  # fmt: skip
+    tx.flush()
+
+
+def own_unit(tx: Tx, code: str, actor: Actor, responsible: str) -> UnitRow:
+    """A unit as its landlord may see it. Raises NotFound E-UNIT-NONE, NotAllowed E-ROLE for another's unit."""
+    row = _unit(tx, code)
+    if Role.LANDLORD in actor.roles and row.responsible_id != responsible:
+        raise NotAllowed("E-ROLE", "landlords see their own units only")
+    return row
+
+
+def sign_contract(
+    tx: Tx, clock: Clock, code: str, tenant: str, first_day: date, last_day: date
+) -> str:
+    """Register a contract; overlap beyond the capacity opens a task.
+
+    Raises NotFound E-UNIT-NONE, Rejected E-DATE-ORDER.
+    """
+    unit = _unit(tx, code)
+    if last_day < first_day:
+        raise Rejected("E-DATE-ORDER", "the contract ends before it begins")
+    row = ContractRow(
+        id=uuid7(clock.now()), code=code, tenant_id=tenant, first_day=first_day, last_day=last_day,
+        registered_on=business_date(clock.now()),
+    )  # fmt: skip
+    tx.add(row)
+    tx.flush()
+    running = tx.scalar(
+        select(func.count()).where(
+            ContractRow.code == code,
+            ContractRow.first_day <= last_day,
+            ContractRow.last_day >= first_day,
+            or_(ContractRow.terminated_on.is_(None), ContractRow.terminated_on > first_day),
+        )
+    )
+    if (running or 0) > unit.capacity:
+        tasks.open_task(tx, clock, tasks.CROWDED, code, f"{running} contracts for {unit.capacity}")
+    return row.id
+
+
+def terminate(tx: Tx, contract: str, day: date) -> None:
+    """End a contract early. Raises NotFound E-CONTRACT, Rejected E-DATE-ORDER."""
+    row = tx.get(ContractRow, contract)
+    if row is None:
+        raise NotFound("E-CONTRACT", "no such contract")
+    if day < row.first_day:
+        raise Rejected("E-DATE-ORDER", "it did not run yet")
+    row.terminated_on = day
+
+
+def crowded(tx: Tx, day: date) -> list[Crowding]:
+    """Units with more people than beds."""
+    rows = tx.execute(
+        select(UnitRow.code, UnitRow.capacity, func.count())
+        .join(OccupancyRow, OccupancyRow.address_code == UnitRow.code)
+        .where(
+            OccupancyRow.withdrawn_at.is_(None),
+            OccupancyRow.move_in <= day,
+            or_(OccupancyRow.move_out.is_(None), OccupancyRow.move_out >= day),
+        )
+        .group_by(UnitRow.code, UnitRow.capacity)
+        .having(func.count() > UnitRow.capacity)
+        .order_by(UnitRow.code)
+    )
+    return [Crowding(code, capacity, people) for code, capacity, people in rows]
+
+
+def _unit(tx: Tx, code: str) -> UnitRow:
+    row = tx.get(UnitRow, code)
+    if row is None:
+        raise NotFound("E-UNIT-NONE", "no such rented unit")
+    return row
