@@ -246,21 +246,21 @@ def _parts(tx: Tx, since: datetime, until: datetime) -> dict[str, float]:
 def _ages(tx: Tx, since: datetime, until: datetime) -> tuple[list[float], int, int]:
     """Days from order to the point, and how many kept the promised date."""
     rows = tx.execute(
-        select(OrderRow, PlasticRow.ended_at)
+        select(OrderRow, PlasticRow.arrived_at)
         .join(PlasticRow, PlasticRow.acc_no == OrderRow.acc_no)
         .where(
             PlasticRow.place.in_((Place.AT_POINT, Place.HANDED_OVER)),
-            PlasticRow.ended_at >= since,
-            PlasticRow.ended_at < until,
+            PlasticRow.arrived_at >= since,
+            PlasticRow.arrived_at < until,
         )
     )
     days, in_time, late = [], 0, 0
-    for order, ended_at in rows:
-        if ended_at is None:
+    for order, arrived_at in rows:
+        if arrived_at is None:
             continue
-        days.append((ended_at - order.ordered_at).total_seconds() / 86_400)
+        days.append((arrived_at - order.ordered_at).total_seconds() / 86_400)
         if order.due_on is not None:
-            kept = business_date(ended_at) <= order.due_on
+            kept = business_date(arrived_at) <= order.due_on
             in_time, late = in_time + kept, late + (not kept)
     return days, in_time, late
 

@@ -177,7 +177,7 @@ def _at_point(tx: Tx, clock: Clock, card_serial: str, clerk: Actor) -> None:
     if card.place != Place.IN_TRANSIT:
         return
     step_card(card, Place.AT_POINT)
-    card.ended_at = clock.now()
+    card.arrived_at = clock.now()
     orders.advance(tx, clock, card.acc_no, State.AT_POINT, clerk.name)
     events.append(tx, clock, "card.at_point", card_serial, actor=clerk.name, acc_no=card.acc_no)
 
@@ -188,18 +188,18 @@ def uncollected(tx: Tx, clock: Clock, point: str | None = None) -> list[Uncollec
     query = (
         select(PlasticRow, OrderRow)
         .join(OrderRow, OrderRow.acc_no == PlasticRow.acc_no)
-        .where(PlasticRow.place == Place.AT_POINT, PlasticRow.ended_at <= now - REMIND_AFTER)
-        .order_by(PlasticRow.ended_at)
+        .where(PlasticRow.place == Place.AT_POINT, PlasticRow.arrived_at <= now - REMIND_AFTER)
+        .order_by(PlasticRow.arrived_at)
     )
     if point is not None:
         query = query.where(OrderRow.point == point)
     return [
         Uncollected(
-            card.card_serial or "", card.acc_no, order.point, (now - card.ended_at).days,
-            "RETURN" if now - card.ended_at >= RETURN_AFTER else "REMIND",
+            card.card_serial or "", card.acc_no, order.point, (now - card.arrived_at).days,
+            "RETURN" if now - card.arrived_at >= RETURN_AFTER else "REMIND",
         )
         for card, order in tx.execute(query)
-        if card.ended_at is not None
+        if card.arrived_at is not None
     ]  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def return_card(tx: Tx, clock: Clock, card_serial: str, clerk: Actor) -> None:
     card = plastic.by_serial(tx, card_serial)
     if card.place == Place.UNCOLLECTED:
         return
-    if card.ended_at is not None and clock.now() - card.ended_at < RETURN_AFTER:
+    if card.arrived_at is not None and clock.now() - card.arrived_at < RETURN_AFTER:
         raise Rejected("W-TOO-EARLY", "it waits 90 days", card=card_serial)
     step_card(card, Place.UNCOLLECTED)
     orders.advance(tx, clock, card.acc_no, State.UNCLAIMED, clerk.name)

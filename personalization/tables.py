@@ -243,6 +243,7 @@ class PlasticRow(Table):
     fed_at: Mapped[datetime] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     cycle_seconds: Mapped[float | None] = mapped_column(Float)
+    arrived_at: Mapped[datetime | None] = mapped_column(Instant)  # at its point
     parcel: Mapped[str | None] = mapped_column(String(20), index=True)
     act: Mapped[str | None] = mapped_column(String(20))
 

@@ -1,9 +1,11 @@
 """A production centre for tests: a settled city, its people, blanks, stations that only keep a journal."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 from core.clock import FixedClock
 from core.db import Database, Tx
@@ -214,3 +216,12 @@ def copied_centre(people: int = 4, ordered: int = 0) -> Centre:
     db = _shared()
     kept.backup(_raw(db))
     return Centre(db, FixedClock(START), settled)
+
+
+def centre_in(folder: Path, people: int = 4, ordered: int = 0) -> Centre:
+    """The same centre as an installation in a folder, for commands."""
+    kept, settled = _ready(people, ordered)
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "city.db")) as file:
+        kept.backup(file)
+    return Centre(Database(f"sqlite:///{folder / 'city.db'}"), FixedClock(START), settled)

@@ -1,0 +1,213 @@
+"""The production office at the prompt: every verb, its JSON, its exit code (production.md 12, console.md 3)."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import main as command_line
+from core.db import Database
+from tests.floor_bench import LOT, Centre, centre_in
+
+SUPERVISOR = ("--as", "supervisor Gao:card_supervisor")
+OFFICER = ("--as", "officer Luo:data_officer")
+OPERATOR = ("--as", "operator Deng:card_operator")
+KEEPER = ("--as", "keeper Song:stock_keeper")
+KEEPERS = (*KEEPER, "--with", "keeper Xu:stock_keeper")
+INSPECTOR = ("--as", "inspector Han:card_qc")
+CLERK = ("--as", "clerk 001:police_clerk")
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Centre:
+    """An installation in a folder, with three orders and a station."""
+    made = centre_in(tmp_path / "city", ordered=3)
+    made.attach("S1")
+    return made
+
+
+@pytest.fixture
+def run(
+    town: Centre,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Run one command on the folder with ``--json``; answers its object, checks its exit code."""
+    assert isinstance(town.db, Database)
+
+    def call(*words: str, exit_code: int = 0, as_json: bool = True) -> Any:
+        folder = ("--data", str(tmp_path / "city"))
+        argv = ["citycard", *words, *folder, *(("--json",) if as_json else ())]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as end:
+            command_line.main()
+        said = capsys.readouterr()
+        assert end.value.code == exit_code, said
+        return json.loads(said.out) if as_json else said.out
+
+    return call
+
+
+def made_batch(run: Run, town: Centre) -> tuple[str, str, list[str]]:
+    """Planned, released, loaded and made: batch, tray, card serials."""
+    (number,) = run("batch", "plan", *OFFICER)["batches"]
+    assert run("batch", "release", number, *SUPERVISOR)["state"] == "RELEASED"
+    tray = run(
+        "stock", "issue", "--batch", number, "--station", "S1", "--lot", LOT, "--quantity", "10",
+        *KEEPERS,
+    )["tray"]  # fmt: skip
+    return number, tray, [card.card_serial for card in town.run_all()]
+
+
+def chip_of(town: Centre, serial: str) -> str:
+    with town.db.read() as tx:
+        from personalization import plastic
+
+        return plastic.by_serial(tx, serial, lock=False).chip_serial or ""
+
+
+def test_a_batch_from_the_plan_to_the_point(run: Run, town: Centre, tmp_path: Path) -> None:
+    number, tray, cards = made_batch(run, town)
+    assert len(run("qc", "waiting")["cards"]) == 3
+    for card in cards:
+        scanned = run("qc", "scan", f"R1{card}", "--chip", chip_of(town, card), *INSPECTOR)
+        assert scanned["verdict"] == "LOOK"
+        assert run("qc", "look", card, *INSPECTOR)["verdict"] == "PASS"
+    parcel = run("pack", "open", "001", *INSPECTOR)["parcel"]
+    scans = [word for card in cards for word in ("--card", f"R1{card}")]
+    assert [row["position"] for row in run("pack", "add", parcel, *scans, *INSPECTOR)["cards"]] == [
+        1, 2, 3,
+    ]  # fmt: skip
+    seals = ("--seal", "A-1", "--seal", "A-2")
+    sealed = run("pack", "seal", parcel, *seals, *INSPECTOR, "--with", "keeper Xu:stock_keeper")
+    paper = tmp_path / "manifest.pdf"
+    lines = run("pack", "manifest", parcel, "--pdf", str(paper))["lines"]
+    assert [line["card_serial"] for line in lines] == cards
+    first = paper.read_bytes()
+    run("pack", "manifest", parcel, "--pdf", str(paper))
+    assert paper.read_bytes() == first
+    assert first.startswith(b"%PDF")
+    assert len(sealed["manifest_sha256"]) == 64
+    label = tmp_path / "label.pdf"
+    run("pack", "label", parcel, "--pdf", str(label), as_json=False)
+    assert label.read_bytes().startswith(b"%PDF")
+    run("dispatch", "send", parcel, "--courier", "Ma", *KEEPER)
+    run("dispatch", "receive", parcel, *seals, "--counted", "3", *CLERK)
+    assert run("dispatch", "unpack", parcel, *scans, *CLERK)["state"] == "RECONCILED"
+    run("batch", "finish", number, *OPERATOR)
+    for what, counted in (("blanks", "7"), ("good", "0"), ("spoiled", "0")):
+        run("batch", "count", number, "--what", what, "--counted", counted, *KEEPER)
+    run("stock", "return", "--tray", tray, "--quantity", "7", *KEEPERS)
+    sums = run("batch", "close", number, *SUPERVISOR)["balance"]
+    assert (sums["good"], sums["returned"], sums["difference"]) == (3, 7, 0)
+    assert run("report", "stock")["lots"][0]["difference"] == 0
+    story = run("card", "trace", f"R1{cards[0]}")
+    assert story["card"]["place"] == "AT_POINT"
+    kinds = [moment["kind"] for moment in story["story"]]
+    assert (
+        kinds.index("card.personalized")
+        < kinds.index("card.inspected")
+        < kinds.index("card.packed")
+    )
+    assert run("report", "kpi", "--since", "2007-06-01", "--until", "2007-07-01")["good"] == 3
+
+
+def test_a_command_given_twice_has_one_effect(run: Run, town: Centre) -> None:
+    first = run("batch", "plan", *OFFICER, "--id", "click-1")
+    assert run("batch", "plan", *OFFICER, "--id", "click-1") == first
+    assert len(run("batch", "list")["batches"]) == 1
+    refusal = run("batch", "plan", *OFFICER, "--point", "002", "--id", "click-1", exit_code=3)
+    assert refusal["code"] == "W-COMMAND"
+
+
+def test_a_dry_run_keeps_nothing(run: Run) -> None:
+    planned = run("batch", "plan", *OFFICER, "--dry-run")
+    assert planned["dry_run"] is True
+    assert run("batch", "list")["batches"] == []
+
+
+def test_numbers_stay_hidden_until_the_blind_counts(run: Run, town: Centre) -> None:
+    number, _, _ = made_batch(run, town)
+    run("batch", "finish", number, *OPERATOR)
+    assert run("batch", "show", number)["made"] is None
+    assert run("report", "batch", number)["balance"] is None
+    assert run("report", "stock")["lots"][0]["left"] is None
+    shown = run("report", "shift", "--since", "2007-06-01", "--until", "2030-01-01")
+    assert shown["batches"][0]["good"] == "…"
+    again = run(
+        "batch", "count", number, "--what", "blanks", "--counted", "6", *KEEPER, exit_code=1
+    )
+    assert again["verdict"] == "COUNT_AGAIN"
+    assert not {"expected", "7"} & set(map(str, again.values()))
+
+
+def test_exit_codes_tell_why(run: Run, town: Centre) -> None:
+    assert run("batch", "show", "B1", exit_code=3)["code"] == "W-BATCH"
+    (number,) = run("batch", "plan", *OFFICER)["batches"]
+    both = ("--as", "officer Luo:card_supervisor")
+    refused = run("batch", "release", number, *both, exit_code=4)
+    assert refused["code"] == "E-SOD"
+    assert run("card", "trace", "nothing", exit_code=3)["code"] == "W-CARD"
+    run("batch", "release", number, "--as", "nobody", exit_code=2, as_json=False)
+    run("batch", "release", number, "--as", "x:king", exit_code=2, as_json=False)
+
+
+def test_a_folder_without_an_installation_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "nowhere"
+    monkeypatch.setattr(sys, "argv", ["citycard", "batch", "list", "--data", str(folder)])
+    with pytest.raises(SystemExit) as end:
+        command_line.main()
+    assert end.value.code == 2
+    assert not folder.exists()
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_uncertain_card_is_settled_at_the_prompt(run: Run, town: Centre) -> None:
+    from personalization import work
+    from personalization.work import Seen
+
+    (number,) = run("batch", "plan", *OFFICER)["batches"]
+    run("batch", "release", number, *SUPERVISOR)
+    run(
+        "stock", "issue", "--batch", number, "--station", "S1", "--lot", LOT, "--quantity", "10",
+        *KEEPERS,
+    )  # fmt: skip
+    claim = town.claim()
+    with town.db.write() as tx:
+        work.uncertain(tx, town.clock, claim, "no answer to the eject", Seen())
+    (open_one,) = run("incident", "list")["incidents"]
+    two = (*SUPERVISOR, "--with", "keeper Xu:stock_keeper")
+    run("incident", "resolve", open_one["subject"], "--outcome", "missing", *two)
+    (lost,) = run("incident", "list")["incidents"]
+    assert lost["kind"] == "LOST"
+    run("incident", "sign", lost["incident"], "--decision", "searched twice", *two)
+    assert run("incident", "list")["incidents"] == []
+    assert run("queue", "show")["forecast"]["backlog"] == 3
+
+
+def test_people_read_tables_and_sentences(run: Run, town: Centre) -> None:
+    number, _, cards = made_batch(run, town)
+    assert number in run("batch", "list", as_json=False)
+    assert "backlog 0" in run("queue", "show", as_json=False)
+    assert LOT in run("stock", "lots", as_json=False)
+    assert "made at station S1" in run("card", "trace", cards[0], as_json=False)
+    bad = run("card", "spoil", cards[0], "--code", "OP1", *INSPECTOR, as_json=False)
+    assert "OP1" in bad
+    assert "OP1" in run("remake", "list", as_json=False)
+    assert run("queue", "person", as_json=False) == "none\n"
+
+
+def test_the_database_of_the_tests_is_a_real_file(town: Centre, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "city" / "city.db") as connection:
+        count = connection.execute("SELECT count(*) FROM production_order").fetchone()[0]
+    connection.close()
+    assert count == 3
