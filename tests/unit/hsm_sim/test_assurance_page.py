@@ -13,7 +13,7 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 
 
 @cache
-def tests_of(path: str) -> frozenset[str]:
+def names_in(path: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path).read_text("utf-8"))
     return frozenset(
         node.name
@@ -24,7 +24,7 @@ def tests_of(path: str) -> frozenset[str]:
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
 def test_the_evidence_exists(path, name):
-    assert name in tests_of(path)
+    assert name in names_in(path)
 
 
 def test_every_claim_has_evidence():
