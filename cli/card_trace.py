@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.card import app
 from cli.office import DEFAULT_DATA, As, Data, Dry, Id, Json, With, person, read, table, write
 from cli.output import language
 
@@ -97,3 +98,7 @@ def spoil(
         data, "card.spoil", {"card": card, "code": code}, act, lambda a: table([a]),
         as_json=as_json, command=command, dry=dry,
     )  # fmt: skip
+
+
+for _verb in (find, trace, spoil, void):
+    app.command()(_verb)

@@ -5,58 +5,25 @@ import traceback
 
 import typer
 
-from cli import (
-    backlog,
-    batch,
-    card,
-    card_trace,
-    ceremony,
-    demo,
-    dispatch,
-    doctor,
-    explain,
-    hsm,
-    pack,
-    permit,
-    qc,
-    report,
-    serve,
-    sim,
-    stock,
-    terminal,
-)
+from cli.commands import Commands
 from cli.output import EXIT_BUG, EXIT_USAGE, error, note
 from core.errors import CityError
 
 app = typer.Typer(
+    cls=Commands,
     name="citycard",
     help="Residents' permits as chip cards that also pay. 居住证与小额支付。",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.command("serve")(serve.serve)
-for name in ("find", "trace", "spoil", "void"):
-    card.app.command(name)(getattr(card_trace, name))
-app.add_typer(card.app, name="card")
-app.add_typer(stock.app, name="stock")
-app.add_typer(batch.app, name="batch")
-app.add_typer(qc.app, name="qc")
-app.add_typer(pack.app, name="pack")
-app.add_typer(dispatch.app, name="dispatch")
-app.add_typer(backlog.queue_app, name="queue")
-app.add_typer(backlog.remake_app, name="remake")
-app.add_typer(backlog.incident_app, name="incident")
-app.add_typer(report.app, name="report")
-app.add_typer(ceremony.app, name="ceremony")
-app.add_typer(explain.app, name="explain")
-app.add_typer(hsm.app, name="hsm")
-app.add_typer(permit.app, name="permit")
-app.add_typer(sim.app, name="sim")
-app.command("terminal")(terminal.terminal)
+
+
+@app.callback()
+def _top() -> None:
+    """Residents' permits as chip cards that also pay. 居住证与小额支付。"""
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""The command line as a whole: every noun is there, help costs nothing, usage errors are exit 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.commands import NOUNS
+
+CLI = Path(__file__).parents[3] / "cli"
+SHELL = {"__init__", "main", "commands", "output"}
+
+
+def citycard(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=CLI.parent,
+    )
+
+
+def test_help_lists_every_noun_and_imports_none_of_them() -> None:
+    script = (
+        "import sys; sys.argv = ['citycard', '--help']\n"
+        "from cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print('LOADED', sorted(m for m in sys.modules if m.split('.')[0] in "
+        "('sqlalchemy', 'cryptography', 'fastapi', 'rich', 'numpy', 'PIL', 'cardos', 'payments')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=CLI.parent, check=True
+    )
+    assert all(f"  {noun} " in done.stdout for noun in NOUNS)
+    assert "LOADED []" in done.stdout
+
+
+@pytest.mark.parametrize("noun", sorted(NOUNS))
+def test_every_noun_answers_for_itself(noun: str) -> None:
+    done = citycard(noun, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_every_module_of_commands_is_reachable() -> None:
+    """A module is a noun's own or is imported by one that is."""
+    modules = {file.stem for file in CLI.glob("*.py")} - SHELL
+    named = {noun.module for noun in NOUNS.values()}
+    imported = {
+        module
+        for module in modules
+        for file in CLI.glob("*.py")
+        if file.stem != module and f"cli.{module}" in file.read_text("utf-8")
+    }
+    assert modules <= named | imported
+
+
+def test_an_unknown_word_is_a_usage_error() -> None:
+    done = citycard("nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nonsense" in done.stderr
