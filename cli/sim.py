@@ -20,6 +20,7 @@ card = typer.Typer(
 app.add_typer(card, name="card")
 
 DEFAULT = "127.0.0.1:35963"
+NOTICED_SECONDS = 2.0  # pcscd looks for new cards every 0.4 s
 Vpcd = Annotated[
     str, typer.Option("--vpcd", metavar="HOST:PORT", help="The virtual reader's slot (vpcd).")
 ]
@@ -70,14 +71,17 @@ def _run(
     as_json: bool,
 ) -> int:
     from runtime.pcscd import PrivatePcscd
+    from runtime.readers import seen_in
     from runtime.simulated_card import SimulatedCard, control_path, make_card
 
     daemon = PrivatePcscd(name="Sim").start() if private else None
+    noticed = None
     try:
         if daemon is not None:
-            address = "127.0.0.1", next(iter(daemon.slots.values()))
+            reader, port = next(iter(daemon.slots.items()))
+            address, noticed = ("127.0.0.1", port), lambda: seen_in(reader, NOTICED_SECONDS)
         chosen = control or control_path(address)
-        chip = SimulatedCard(make_card(kind, image), address, chosen)
+        chip = SimulatedCard(make_card(kind, image), address, chosen, noticed)
         end = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: end.set())

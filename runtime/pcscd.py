@@ -53,7 +53,25 @@ _LAUNCH = (
 
 def _run_directory() -> Path:
     """One per process, short: a UNIX socket's path has 108 bytes at most."""
-    return Path(tempfile.gettempdir()) / f"citycard-pcsc-{os.getuid()}-{os.getpid()}"
+    return Path(tempfile.gettempdir()) / f"{_prefix()}{os.getpid()}"
+
+
+def _prefix() -> str:
+    return f"citycard-pcsc-{os.getuid()}-"
+
+
+def _sweep() -> None:
+    """Remove what killed processes of this user left; a process that lives keeps its directory."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        number = left.name.removeprefix(_prefix())
+        if not number.isdigit() or left.is_symlink() or left.stat().st_uid != os.getuid():
+            continue
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)  # another process may be sweeping too
+        except PermissionError:
+            continue  # the number belongs to somebody else's process now
 
 
 def _free(port: int) -> bool:
@@ -188,6 +206,7 @@ class PrivatePcscd:
             return ""
 
     def _make_directory(self) -> None:
+        _sweep()
         if self.socket_path.exists() and _answers(self.socket_path):
             raise Unavailable("CARD-PCSCD-TWICE", "a private pcscd runs in this process already")
         if self._directory.is_dir() and not self._directory.is_symlink():

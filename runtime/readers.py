@@ -24,3 +24,12 @@ def find_reader(name: str | None = None) -> PcscReader:
     if not names:
         raise NotFound("CARD-NO-READER", "pcscd knows no reader", reader="*")
     raise DeviceFault("CARD-ABSENT", "no reader holds a card", reader=", ".join(names))
+
+
+def seen_in(name: str, timeout: float) -> bool:
+    """Whether the reader of this name sees a card within `timeout` seconds."""
+    reader = PcscReader(name)
+    try:
+        return reader.wait(True, timeout)
+    finally:
+        reader.close()

@@ -26,8 +26,9 @@ from payments.psam import PsamOrder, issue_psam
 Kind = Literal["permit", "psam", "blank"]
 DEFAULT_ADDRESS = ("127.0.0.1", 35_963)  # vpcd's own default port
 MAX_LINE = 4096
-TALK_SECONDS = 10.0  # longer than the half second an emptied slot has to stay empty
+TALK_SECONDS = 15.0  # longer than an insertion with all its re-seats
 BACKLOG = 4
+MAX_RESEATS = 2
 TEAR_POINTS = {point.name.lower().replace("_", "-"): point for point in TearPoint}
 
 
@@ -63,10 +64,22 @@ def control_path(address: tuple[str, int]) -> Path:
 
 
 class SimulatedCard:
-    """One chip and one virtual slot. `start` puts the chip in and listens; `stop` ends both."""
+    """One chip and one virtual slot. `start` puts the chip in and listens; `stop` ends both.
 
-    def __init__(self, card: Card, address: tuple[str, int], control: Path) -> None:
+    `noticed` waits until the reader service has seen the card and says whether it has. A card put in right
+    after a client let go of a torn one may stay unseen for ever (pcsc-and-serial.md 7, stuck reader); then
+    it is taken out and put in again, as a person would.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        address: tuple[str, int],
+        control: Path,
+        noticed: Callable[[], bool] | None = None,
+    ) -> None:
         self._card = card
+        self._noticed = noticed or (lambda: True)
         self._slot = VirtualSlot(address)
         self._control = control
         self._lock = Lock()
@@ -83,7 +96,7 @@ class SimulatedCard:
             raise Unavailable(
                 "CARD-SIM-TWICE", f"{self._control} answers", socket=str(self._control)
             )
-        self._slot.insert(self._card)
+        self._insert()
         self._control.unlink(missing_ok=True)  # left by a killed process
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -120,7 +133,7 @@ class SimulatedCard:
     def do(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request of the operator. Rejected CARD-SIM-REQUEST for what it does not know."""
         actions: dict[str, Callable[[], None]] = {
-            "insert": lambda: self._slot.insert(self._card),
+            "insert": self._insert,
             "remove": self._remove,
             "status": lambda: None,
         }
@@ -138,6 +151,14 @@ class SimulatedCard:
         with self._lock:
             action()
             return self.status()
+
+    def _insert(self) -> None:
+        self._slot.insert(self._card)
+        for _ in range(MAX_RESEATS):
+            if self._noticed():
+                return
+            self._slot.remove()
+            self._slot.insert(self._card)
 
     def _remove(self) -> None:
         if not self._slot.occupied:

@@ -2,9 +2,13 @@
 
 import json
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from cardos.requests import SelectFile
 from cardos.vpcd import VirtualSlot
 from cli import card
 from core.errors import DeviceFault, NotFound
-from runtime.pcscd import PrivatePcscd
+from runtime.pcscd import PrivatePcscd, missing
 from runtime.readers import find_reader
 from runtime.simulated_card import make_card
 
@@ -94,3 +98,104 @@ def test_a_chip_killed_inside_a_command_leaves_pcscd_and_pyscard_usable(
     channel.close()
     reader.close()
     slot.remove()
+
+
+def wait_gone(pid: int) -> bool:
+    """Whether a process ends within a few seconds; it is not our child."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([pidfd], [], [], SEEN)[0])
+    finally:
+        os.close(pidfd)
+
+
+def citycard(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *words],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_sim_card_from_start_to_end_with_a_foreign_program(tmp_path: Path) -> None:
+    """The command a newcomer types: a chip, a pcscd of its own, opensc-tool, a tear, Ctrl-C."""
+    opensc = shutil.which("opensc-tool")
+    if missing() is not None or opensc is None:
+        pytest.skip("needs pcscd, vsmartcard-vpcd, pyscard and opensc")
+    control = tmp_path / "hand.sock"
+    words = ["sim", "card", "--private-pcscd", "--json", "--control", str(control)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *words],
+        cwd=HERE.parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = ""
+        while "}" not in text:
+            line = process.stdout.readline()
+            assert line, "the process ended before it announced itself"
+            text += line
+        said = json.loads(text)
+        environment = {"PATH": "/usr/bin:/bin", "PCSCLITE_CSOCK_NAME": said["pcscd_socket"]}
+        command = [opensc, "-c", "default", "-s", "00:A4:00:00:02:3F:00"]
+
+        def select_mf() -> str:
+            done = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            return done.stdout + done.stderr
+
+        assert "SW1=0x90, SW2=0x00" in select_mf()
+        assert citycard("sim", "card", "tear", "--control", str(control)).returncode == 0
+        assert "SW1=0x90" not in select_mf()
+        assert citycard("sim", "card", "insert", "--control", str(control)).returncode == 0
+        assert "SW1=0x90, SW2=0x00" in select_mf()
+        again = citycard("sim", "card", "insert", "--control", str(control), "--json")
+        assert again.returncode == 6
+        assert json.loads(again.stdout)["code"] == "CARD-OCCUPIED"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SEEN) == 0
+        process.stdout.close()
+    assert not control.exists()
+    assert not Path(said["pcscd_socket"]).exists()
+    assert citycard("sim", "card", "status", "--control", str(control)).returncode == 6
+
+
+def test_a_killed_sim_card_takes_its_pcscd_with_it(tmp_path: Path) -> None:
+    if missing() is not None:
+        pytest.skip("needs pcscd, vsmartcard-vpcd and pyscard")
+    control = tmp_path / "hand.sock"
+    left: list[Path] = []
+    for _ in range(2):  # the second finds what the first left behind, and clears it away
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "sim", "card", "--private-pcscd", "--json",
+             "--control", str(control), "--image", str(tmp_path / "chip.img")],
+            cwd=HERE.parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        assert not any(directory.exists() for directory in left)
+        left = list(Path(tempfile.gettempdir()).glob(f"citycard-pcsc-*-{process.pid}"))
+        assert len(left) == 1
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait(SEEN)
+        process.stdout.close()
+        assert len(children) == 1
+        with suppress(ProcessLookupError):  # gone already
+            assert wait_gone(int(children[0]))

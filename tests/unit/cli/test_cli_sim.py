@@ -182,3 +182,17 @@ def session_verify():
     from cardos.requests import VerifyPin
 
     return VerifyPin(b"\x00\x00\x00").command()
+
+
+def test_a_card_that_the_reader_does_not_notice_is_seated_again(reader, control):
+    looks = [False, True]
+    chip = SimulatedCard(
+        make_card("blank", None), reader.address, control, noticed=lambda: looks.pop(0)
+    )
+    chip.start()
+    reader.accept()  # the first seat, left again
+    assert reader.card.recv(1) == b""
+    reader.accept()
+    assert reader.send(SELECT).endswith(b"\x90\x00")
+    assert looks == []
+    chip.stop()
