@@ -20,6 +20,7 @@ card = typer.Typer(
 app.add_typer(card, name="card")
 
 DEFAULT = "127.0.0.1:35963"
+MAX_SOCKET_PATH = 107  # of a UNIX socket, in bytes
 NOTICED_SECONDS = 2.0  # pcscd looks for new cards every 0.4 s
 Vpcd = Annotated[
     str, typer.Option("--vpcd", metavar="HOST:PORT", help="The virtual reader's slot (vpcd).")
@@ -37,6 +38,23 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 0x10000:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--vpcd")
     return host, int(port)
+
+
+def _image(path: Path | None) -> Path | None:
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise typer.BadParameter(f"{path} is no file in a folder that exists", param_hint="--image")
+    return path
+
+
+def _socket(path: Path | None) -> Path | None:
+    if path is not None and (
+        len(str(path).encode()) > MAX_SOCKET_PATH or not path.absolute().parent.is_dir()
+    ):
+        raise typer.BadParameter(
+            f"{path} is no socket in a folder that exists, {MAX_SOCKET_PATH} bytes at most",
+            param_hint="--control",
+        )
+    return path
 
 
 @card.callback(invoke_without_command=True)
@@ -59,7 +77,7 @@ def run(
     """Plug a chip in and stay until Ctrl-C; without a verb."""
     if context.invoked_subcommand is not None:
         return None
-    return _run(kind, image, _address(vpcd), private, control, as_json)
+    return _run(kind, _image(image), _address(vpcd), private, _socket(control), as_json)
 
 
 def _run(

@@ -196,3 +196,17 @@ def test_a_card_that_the_reader_does_not_notice_is_seated_again(reader, control)
     assert reader.send(SELECT).endswith(b"\x90\x00")
     assert looks == []
     chip.stop()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--image", "{tmp}/no/such/folder/chip.img"],
+        ["--image", "{tmp}"],
+        ["--control", "{tmp}/" + "x" * 120],
+        ["--kind", "passport"],
+    ],
+)
+def test_bad_paths_and_kinds_are_usage_errors(tmp_path, words):
+    words = [word.replace("{tmp}", str(tmp_path)) for word in words]
+    assert RUN.invoke(sim.app, ["card", *words, "--vpcd", "127.0.0.1:1"]).exit_code == 2
