@@ -1,6 +1,6 @@
 """A swarm of terminals in one thread: many links, many terminals on each, one request in flight per terminal.
 
-Frames are built before the clock starts. Answers are matched by the TPDU's address (iso8583-host.md 2.4), since those
+Frames are built before the clock starts. Answers are matched by the TPDU (iso8583-host.md 2.4), since those
 of one link may come in any order. What the host answered is checked after the clock has stopped.
 """
 

@@ -166,3 +166,25 @@ def test_a_few_stops_in_every_run(tmp_path: Path) -> None:
         _recover(bench, True)
         _check(bench, card, True)
         bench.terminal.close()
+
+
+@pytest.mark.slow
+def test_a_second_stop_while_the_first_is_being_settled(tmp_path: Path) -> None:
+    second: Counter[str] = Counter()
+    for at in range(0, MAX_MOMENTS, 2):
+        for later in (0, 2, 5, 9, 14, 20, 27, 35):
+            bench, card = run_to(tmp_path / f"{at}-{later}", at)
+            if not bench.fuse.where:
+                assert sum(second.values()) > 200
+                return
+            first = bench.fuse.where
+            bench.fuse.at = bench.fuse.now + later
+            try:
+                _recover(bench, True)
+            except PowerLoss:
+                second[bench.fuse.where] += 1
+                bench.stop()
+                _recover(bench, True)
+            bench.fuse.where = f"{first}, then {bench.fuse.where}"
+            _check(bench, card, True)
+            bench.terminal.close()
