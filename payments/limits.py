@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from cardos.spec import ISSUER_ID
 from core.db import Tx
-from registry.residence.gate import PurseGate, purse_gate
+from registry.residence.gate import PurseGate, purse_gates
 
 AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT = "61", "65", "13"
 # Usages of the masters in the HSM's key directory (hsm-and-ceremony.md 8.1).
@@ -21,7 +21,7 @@ Masters = Callable[[str, int], str]
 
 def register_gate(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
     """The residence register's verdict on cards (registry.residence.gate)."""
-    return {serial: purse_gate(tx, serial) for serial in card_serials}
+    return purse_gates(tx, card_serials)
 
 
 @dataclass(frozen=True)

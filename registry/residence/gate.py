@@ -1,13 +1,14 @@
 """What the purse host asks the residence register: may this card load, may it pay (README decision 20)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from core.db import Tx
-from registry.residence import domain, permits, persons
+from registry.residence import domain
 from registry.residence.domain import CardState, Hold
-from registry.residence.tables import CardRow, HoldRow, PermitRow
+from registry.residence.tables import CardRow, HoldRow, PermitRow, PersonRow
 
 LIST_LOST, LIST_STOLEN, LIST_CANCELLED, LIST_SUSPECT = "01", "02", "03", "04"
 
@@ -25,19 +26,45 @@ class PurseGate:
 
 def purse_gate(tx: Tx, card_serial: str) -> PurseGate:
     """62 dormant, pending or ADMIN; 54 expired; 41 lost; 43 stolen; 04 cancelled, replaced, suspect; 14 unknown."""
-    card = tx.get(CardRow, card_serial)
-    if card is None:
-        return PurseGate(False, "UNKNOWN", domain.load_refusal(None, None, (), False), False)
-    state = CardState(card.state)
-    present = permits.holds(tx, card.permit_no)
-    loss = tx.get(HoldRow, (card.permit_no, Hold.LOSS))
-    stolen = loss is not None and loss.stolen
-    code = domain.load_refusal(state, card.void_reason, present, stolen)
-    status = {CardState.BOUND: "PENDING", CardState.VOID: "VOID"}.get(
-        state, domain.shown_status(present)
+    return purse_gates(tx, (card_serial,))[card_serial]
+
+
+def purse_gates(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
+    """The answer for each of these cards; two statements, however many they are."""
+    wanted = sorted(set(card_serials))
+    rows = tx.execute(
+        select(
+            CardRow.card_serial, CardRow.state, CardRow.void_reason, CardRow.permit_no,
+            PersonRow.purse_account,
+        )
+        .join(PermitRow, PermitRow.permit_no == CardRow.permit_no)
+        .join(PersonRow, PersonRow.id == PermitRow.person_id)
+        .where(CardRow.card_serial.in_(wanted))
+    ).all()  # fmt: skip
+    held: dict[str, dict[Hold, bool]] = {}
+    holds = select(HoldRow.permit_no, HoldRow.kind, HoldRow.stolen).where(
+        HoldRow.permit_no.in_(sorted({row.permit_no for row in rows}))
     )
-    account = persons.get(tx, permits.get(tx, card.permit_no).person_id).purse_account
-    return PurseGate(True, status, code, domain.may_debit(state, present), account)
+    for permit_no, kind, stolen in tx.execute(holds):
+        held.setdefault(permit_no, {})[Hold(kind)] = stolen
+    found = {
+        row.card_serial: _gate(
+            CardState(row.state), row.void_reason, held.get(row.permit_no, {}), row.purse_account
+        )
+        for row in rows
+    }
+    unknown = PurseGate(False, "UNKNOWN", domain.load_refusal(None, None, (), False), False)
+    return {serial: found.get(serial, unknown) for serial in wanted}
+
+
+def _gate(
+    state: CardState, void_reason: str | None, holds: Mapping[Hold, bool], account: str
+) -> PurseGate:
+    code = domain.load_refusal(state, void_reason, holds.keys(), holds.get(Hold.LOSS, False))
+    status = {CardState.BOUND: "PENDING", CardState.VOID: "VOID"}.get(
+        state, domain.shown_status(holds.keys())
+    )
+    return PurseGate(True, status, code, domain.may_debit(state, holds.keys()), account)
 
 
 def purse_blacklist(tx: Tx) -> list[tuple[str, str]]:
