@@ -13,7 +13,7 @@ from core.leases import Lease
 from personalization.states import SpoilCode
 from personalization.station_cycle import CardSpoiled, Cycle, Job
 from personalization.station_desk import Desk, Task
-from personalization.station_journal import Entry, StationJournal, Step, Value
+from personalization.station_journal import Entry, Phase, StationJournal, Step, Value
 from personalization.station_recovery import Decision, Trace, Verdict, decide, read_trace
 from personalization.station_states import State
 from personalization.work import Claim
@@ -31,6 +31,7 @@ _STATES = {
     Verdict.JAMMED: State.JAMMED,
     Verdict.UNCERTAIN: State.UNCERTAIN,
 }
+_MAKES = frozenset({Verdict.ENCODE, Verdict.SEAT, Verdict.ASK_CHIP})
 _GIVEN_UP = frozenset({Verdict.REJECT, Verdict.JAMMED})
 _NOTHING_TO_MAKE = frozenset({Verdict.REPORT, Verdict.UNCERTAIN})
 
@@ -113,6 +114,8 @@ class Resume:
 
     def _apply(self, job: Job, decision: Decision, machine: PrinterState) -> Resumed:
         state = _STATES[decision.verdict]
+        if decision.verdict in _MAKES:
+            self._note_seen(job)
         if decision.verdict in _GIVEN_UP:
             self._cycle.give_up(
                 job, CardSpoiled("P-U04", decision.reason, decision.step, decision.why)
@@ -132,6 +135,16 @@ class Resume:
             self._cycle.give_up(job, spoil)
             state = State.EJECTING
         return Resumed(state, job, decision.why)
+
+    def _note_seen(self, job: Job) -> None:
+        """Outcomes that the crash kept from the journal and that the machine has told by now."""
+        noted = {line.step for line in self._journal.open_card() if line.phase is Phase.RESULT}
+        if Step.FEED not in noted:
+            self._journal.result(Step.FEED, *job.key, fed=1, resumed=1)
+        if job.is_bound and Step.BIND not in noted:
+            self._journal.result(
+                Step.BIND, *job.key, chip=job.chip.hex().upper(), card=job.serial, resumed=1
+            )
 
     def _ask_chip(self, job: Job) -> None:
         """A chip that still takes its transport key is written from the start, for the same person only."""

@@ -1,6 +1,6 @@
 """A floor of real stations for tests: centre, chips, readers, printers on their lines, an operator's hands."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from cardos.slot import Slot
 from core.db import Database
 from personalization import artwork
 from personalization.station import End, Outcome, Station
-from personalization.station_cycle import Equipment
+from personalization.station_cycle import SEAT_SECONDS, Equipment
 from personalization.station_desk import Desk
 from personalization.station_journal import StationJournal
 from printer.commands import EvolisPrinter
@@ -34,10 +34,11 @@ class Bay:
     centre: Centre
     name: str
     folder: Path
-    slot: Slot
+    slot: Any
+    reader: Any
     simulator: PrinterSimulator
     loader: ThreadPoolExecutor
-    others: list[Slot] = field(default_factory=list)
+    others: list[Any] = field(default_factory=list)
     keys: Any = field(default_factory=ClearKeys)
     station: Station | None = None
     journal: StationJournal | None = None
@@ -53,13 +54,13 @@ class Bay:
         journal = put["journal"](self.journal)
         equipment = Equipment(
             printer=put["printer"](self.printer),
-            reader=put["reader"](self.slot),
+            reader=put["reader"](self.reader),
             journal=journal,
             keys=put["keys"](self.keys),
             clock=self.centre.clock,
             loader=self.loader,
             others=tuple(self.others),
-            seat_seconds=0.2,
+            seat_seconds=0.2 if isinstance(self.slot, Slot) else SEAT_SECONDS,
         )
         desk = Desk(put["db"](self.centre.db), self.centre.clock, journal, OPERATOR)
         self.station = Station(equipment, desk, TEMPLATE)
@@ -75,7 +76,8 @@ class Bay:
             self.journal.close()
         if self.printer is not None:
             self.printer.close()
-        self.slot._user = None  # a dead process powers no chip
+        if isinstance(self.slot, Slot):
+            self.slot._user = None  # a dead process powers no chip
         self.station = None
 
     def load(self, count: int, first: int = 1, lot: str = LOT) -> list[SimCard]:
@@ -122,9 +124,14 @@ def nobody(_bay: Bay, outcome: Outcome) -> None:
 @contextmanager
 def floor(
     folder: Path, db: Database | None = None, *, stations: int = 1, people: int = 2, tray: int = 6,
-    orders: int | None = None, keys: Any = None, **machine: Any,
+    orders: int | None = None, keys: Any = None,
+    places: Sequence[tuple[Any, Any]] = (), **machine: Any,
 ) -> Iterator[list[Bay]]:  # fmt: skip
-    """Stations with blanks in their feeders and one batch released to them all."""
+    """Stations with blanks in their feeders and one batch released to them all.
+
+    `places` are pairs of a slot (insert, remove) and the reader that sees it; without them both are in
+    this process.
+    """
     database = db or Database(f"sqlite:///{folder / 'city.db'}")
     with ExitStack() as stack:
         if db is None:
@@ -136,31 +143,32 @@ def floor(
         city.attach(*names)
         batch = city.release()
         bays = []
-        for name in names:
+        out = machine.pop("out", folder / "cards")
+        for place, name in enumerate(names):
             city.issue(batch, name, tray)
-            slot = Slot(f"reader {name}")
-            pictures = folder / "cards"
+            slot, reader = places[place] if places else (Slot(f"reader {name}"),) * 2
             simulator = stack.enter_context(
                 PrinterSimulator(
                     slot=slot, chip_powered=_power(slot), timing=INSTANT, ribbon=RIBBON,
-                    stock=artwork.stock(TEMPLATE), out=machine.pop("out", pictures),
+                    stock=artwork.stock(TEMPLATE), out=out,
                     state_file=folder / f"{name}.counters", serial=f"CCS300-{name}", **machine,
                 )
             )  # fmt: skip
             loader = stack.enter_context(ThreadPoolExecutor(1))
-            bay = Bay(city, name, folder, slot, simulator, loader)
+            bay = Bay(city, name, folder, slot, reader, simulator, loader)
             if keys is not None:
                 bay.keys = keys
             stack.callback(bay.die)
             bay.load(tray)
             bays.append(bay)
         for bay in bays:
-            bay.others = [other.slot for other in bays if other is not bay]
+            bay.others = [other.reader for other in bays if other is not bay]
         yield bays
 
 
-def _power(slot: Slot) -> Callable[[], bool]:
-    return lambda: slot._user is not None
+def _power(slot: Any) -> Callable[[], bool]:
+    """Whether the chip has power while the machine wants to move it; a virtual slot cannot say."""
+    return lambda: isinstance(slot, Slot) and slot._user is not None
 
 
 def chip_of(card: SimCard) -> Card:
