@@ -22,7 +22,7 @@ from cli import card
 from core.errors import DeviceFault, NotFound
 from runtime.pcscd import PrivatePcscd, missing
 from runtime.readers import find_reader
-from runtime.simulated_card import make_card
+from runtime.simulated_card import ask, make_card
 
 RUN = CliRunner()
 SEEN = 5.0
@@ -157,9 +157,9 @@ def test_sim_card_from_start_to_end_with_a_foreign_program(tmp_path: Path) -> No
             return done.stdout + done.stderr
 
         assert "SW1=0x90, SW2=0x00" in select_mf()
-        assert citycard("sim", "card", "tear", "--control", str(control)).returncode == 0
+        assert ask(control, {"do": "tear", "at": "before-reply"})["inserted"]
         assert "SW1=0x90" not in select_mf()
-        assert citycard("sim", "card", "insert", "--control", str(control)).returncode == 0
+        assert ask(control, {"do": "insert"})["inserted"]
         assert "SW1=0x90, SW2=0x00" in select_mf()
         again = citycard("sim", "card", "insert", "--control", str(control), "--json")
         assert again.returncode == 6
@@ -170,7 +170,6 @@ def test_sim_card_from_start_to_end_with_a_foreign_program(tmp_path: Path) -> No
         process.stdout.close()
     assert not control.exists()
     assert not Path(said["pcscd_socket"]).exists()
-    assert citycard("sim", "card", "status", "--control", str(control)).returncode == 6
 
 
 def test_a_killed_sim_card_takes_its_pcscd_with_it(tmp_path: Path) -> None:
