@@ -1,5 +1,6 @@
 """The employment register: employers, hires, ends, withdrawals; every fact is a message to the others."""
 
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import or_, select
@@ -20,6 +21,19 @@ from registry.identifiers import (
 )
 
 SOURCE = "employment"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a hire may say beside person and day: contract, occupation, lodging; found by an inspection."""
+
+    contract_kind: str = ""
+    occupation: str = ""
+    lodging: str = ""
+    by_inspection: bool = False
+
+
+NO_DETAILS = Details()
 
 
 def open_employer(
@@ -45,10 +59,22 @@ def open_employer(
     return row.id
 
 
-def hire(tx: Tx, clock: Clock, employer_code: str, citizen_id: str, name: str, start: date) -> str:
-    """Record a hire; returns the record's id. Raises Rejected E-CID-*, E-AGE, E-DATE-*, E-OVERLAP, E-OC-*."""
+def hire(
+    tx: Tx,
+    clock: Clock,
+    employer_code: str,
+    citizen_id: str,
+    name: str,
+    start: date,
+    details: Details = NO_DETAILS,
+) -> str:
+    """Record a hire; returns the record's id.
+
+    Raises Rejected E-CID-*, E-AGE, E-DATE-*, E-OVERLAP, E-OC-*, E-NAME-OTHER (the number is known under
+    another name: somebody was swapped).
+    """
     today = business_date(clock.now())
-    employer = _employer(tx, employer_code)
+    employer = open_account(tx, employer_code)
     checked = validate_citizen_id(citizen_id, today)
     if not checked.ok:
         raise Rejected(checked.code)
@@ -69,6 +95,10 @@ def hire(tx: Tx, clock: Clock, employer_code: str, citizen_id: str, name: str, s
         worker_id=worker.id,
         employer_id=employer.id,
         start=start,
+        contract_kind=details.contract_kind,
+        occupation=details.occupation,
+        lodging=details.lodging,
+        by_inspection=details.by_inspection,
         reported_at=clock.now(),
     )
     tx.add(row)
@@ -79,8 +109,13 @@ def hire(tx: Tx, clock: Clock, employer_code: str, citizen_id: str, name: str, s
 
 
 def end(tx: Tx, clock: Clock, record: str, last_day: date, reason: str) -> None:
-    """Record the last day worked. Raises NotFound E-RECORD, Rejected E-DATE-*, E-REASON, E-ENDED."""
-    row = _record(tx, record)
+    """Record the last day worked; the same again changes nothing.
+
+    Raises NotFound E-RECORD, Rejected E-DATE-*, E-REASON, E-ENDED.
+    """
+    row = record_of(tx, record)
+    if (row.end, row.end_reason) == (last_day, reason):
+        return
     if row.end is not None:
         raise Rejected("E-ENDED", "the employment has an end already")
     domain.check_end(row.start, last_day, reason, business_date(clock.now()))
@@ -98,7 +133,7 @@ def end(tx: Tx, clock: Clock, record: str, last_day: date, reason: str) -> None:
 
 def withdraw_end(tx: Tx, clock: Clock, record: str) -> None:
     """The end was an error: the employment goes on (case G). Raises NotFound E-RECORD, Rejected E-NOT-ENDED."""
-    row = _record(tx, record)
+    row = record_of(tx, record)
     if row.end is None:
         raise Rejected("E-NOT-ENDED", "the employment has no end")
     occurred = row.end
@@ -108,9 +143,32 @@ def withdraw_end(tx: Tx, clock: Clock, record: str) -> None:
     delivery.send(tx, clock, SOURCE, Type.EMPLOYMENT_STARTED, row.worker_id, occurred, payload)
 
 
+def correct(
+    tx: Tx, clock: Clock, record: str, start: date, last_day: date | None = None, reason: str = ""
+) -> None:
+    """Replace what was reported about a record (the old statement stays in the history of the others).
+
+    Raises NotFound E-RECORD, Rejected E-AGE, E-DATE-*, E-REASON.
+    """
+    row, today = record_of(tx, record), business_date(clock.now())
+    worker = tx.get_one(WorkerRow, row.worker_id)
+    domain.check_start(citizen_birth(worker.citizen_id), start, today)
+    if last_day is not None:
+        domain.check_end(start, last_day, reason, today)
+    if (row.start, row.end, row.end_reason) == (start, last_day, reason or None):
+        return
+    row.start, row.end, row.end_reason = start, last_day, reason or None
+    row.end_reported_at = None if last_day is None else row.end_reported_at or clock.now()
+    tx.flush()
+    payload = {"record": row.id, "employer": row.employer_id, "start": start.isoformat()}
+    if last_day is not None:
+        payload |= {"end": last_day.isoformat(), "reason": reason}
+    delivery.send(tx, clock, SOURCE, Type.EMPLOYMENT_CORRECTED, row.worker_id, start, payload)
+
+
 def withdraw(tx: Tx, clock: Clock, record: str) -> None:
     """The hire was an error: it never was. Raises NotFound E-RECORD."""
-    row = _record(tx, record)
+    row = record_of(tx, record)
     row.withdrawn_at = clock.now()
     tx.flush()
     payload = {"record": row.id}
@@ -119,7 +177,7 @@ def withdraw(tx: Tx, clock: Clock, record: str) -> None:
 
 def close_employer(tx: Tx, clock: Clock, employer_code: str, last_day: date) -> int:
     """The employer closed: every open employment ends with reason 07. Returns how many (case H)."""
-    employer = _employer(tx, employer_code)
+    employer = open_account(tx, employer_code)
     open_records = tx.scalars(
         select(EmploymentRow.id).where(
             EmploymentRow.employer_id == employer.id,
@@ -130,6 +188,8 @@ def close_employer(tx: Tx, clock: Clock, employer_code: str, last_day: date) -> 
     for record in open_records:
         end(tx, clock, record, last_day, "07")
     employer.closed_on = last_day
+    payload = {"employer": employer.id, "end": last_day.isoformat(), "workers": len(open_records)}
+    delivery.send(tx, clock, SOURCE, Type.EMPLOYER_CLOSED, employer.id, last_day, payload)
     return len(open_records)
 
 
@@ -139,7 +199,8 @@ def heartbeat(tx: Tx, clock: Clock) -> None:
     delivery.send(tx, clock, SOURCE, Type.HEARTBEAT, SOURCE, today, {})
 
 
-def _employer(tx: Tx, code: str) -> EmployerRow:
+def open_account(tx: Tx, code: str) -> EmployerRow:
+    """The account of an employer that is not closed. Raises Rejected E-OC-CHECK, E-OC-UNKNOWN, E-OC-CLOSED."""
     checked = validate_organisation_code(code)
     if not checked.ok:
         raise Rejected(checked.code)
@@ -166,10 +227,13 @@ def _worker(tx: Tx, clock: Clock, citizen_id: str, name: str) -> WorkerRow:
             business_date(clock.now()),
             {"citizen_id": citizen_id},
         )
+    elif row.name != name:
+        raise Rejected("E-NAME-OTHER", "the citizen number is known under another name")
     return row
 
 
-def _record(tx: Tx, record: str) -> EmploymentRow:
+def record_of(tx: Tx, record: str) -> EmploymentRow:
+    """A record that was not withdrawn. Raises NotFound E-RECORD."""
     row = tx.get(EmploymentRow, record)
     if row is None or row.withdrawn_at is not None:
         raise NotFound("E-RECORD", "no such employment")

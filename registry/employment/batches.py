@@ -1,0 +1,217 @@
+"""Files of hires and leavers, and drafts: saved, submitted, accepted are three things (residence.md 5.2, 8).
+
+Each row stands for itself unless the sender asks for all or nothing; a row that was accepted once is a
+repeat for ever, in whatever file it comes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import date
+
+from sqlalchemy import select
+
+from core.clock import Clock, business_date
+from core.db import Tx
+from core.errors import CityError, NotFound, Rejected
+from core.ids import uuid7
+from registry import imports
+from registry.employment import accounts, service
+from registry.employment.service import Details
+from registry.employment.tables import (
+    BatchLineRow,
+    BatchRow,
+    DraftRow,
+    EmployerRow,
+    EmploymentRow,
+    WorkerRow,
+)
+from registry.identifiers import validate_address_code, validate_citizen_id
+from registry.imports import Imported, Row, RowError
+from registry.roles import Actor
+
+HIRE_COLUMNS = (
+    "name", "id_no", "sex", "hukou_division", "hukou_text", "phone", "start_date",
+    "contract_kind", "occupation", "workplace_code27", "lodging_kind", "lodging_code27",
+    "photo_receipt", "apply_permit", "remark",
+)  # fmt: skip
+HIRE_REQUIRED = ("name", "id_no", "start_date")
+LEAVER_COLUMNS = ("id_no", "end_date", "end_reason")
+_COLUMN_OF = {
+    "E-CID": "id_no", "E-NAM": "name", "E-DAT": "start_date", "E-AGE": "start_date",
+    "E-OVE": "id_no", "E-AC-": "workplace_code27", "E-REA": "end_reason", "E-REC": "id_no",
+    "E-END": "end_date",
+}  # fmt: skip
+_SEX = {"1": 1, "男": 1, "m": 1, "2": 2, "女": 2, "f": 2}
+
+Act = Callable[[Row], str]
+
+
+def import_hires(
+    tx: Tx,
+    clock: Clock,
+    employer_code: str,
+    data: bytes,
+    actor: Actor,
+    all_or_nothing: bool = False,
+) -> Imported:
+    """Take a file of new workers in (the template of residence.md 8).
+
+    Raises E-ROLE, E-OC-*, E-FILE*; with `all_or_nothing` Rejected E-BATCH when any row is bad, and then
+    nothing was taken.
+    """
+    account = accounts.own_account(tx, employer_code, actor)
+    rows = imports.read_table(data, HIRE_COLUMNS, HIRE_REQUIRED)
+
+    def act(row: Row) -> str:
+        return hire_row(tx, clock, account, row.values)
+
+    return _run(tx, clock, account, data, rows, actor, act, all_or_nothing)
+
+
+def import_leavers(
+    tx: Tx,
+    clock: Clock,
+    employer_code: str,
+    data: bytes,
+    actor: Actor,
+    all_or_nothing: bool = False,
+) -> Imported:
+    """Take a file of leavers in: number, last day, reason. Raises as `import_hires`."""
+    account = accounts.own_account(tx, employer_code, actor)
+    rows = imports.read_table(data, LEAVER_COLUMNS, LEAVER_COLUMNS)
+
+    def act(row: Row) -> str:
+        record = _running(tx, clock, account, row.values["id_no"])
+        last_day = imports.a_date(row.values, "end_date")
+        service.end(tx, clock, record, last_day, row.values["end_reason"].zfill(2))
+        return record
+
+    return _run(tx, clock, account, data, rows, actor, act, all_or_nothing)
+
+
+def hire_row(tx: Tx, clock: Clock, account: EmployerRow, values: dict[str, str]) -> str:
+    """One new worker by the template's columns; returns the record. Raises Rejected with the row's code."""
+    number, today = values["id_no"], business_date(clock.now())
+    checked = validate_citizen_id(number, today)
+    if not checked.ok:
+        raise Rejected(checked.code)
+    sex = values.get("sex", "").lower()
+    if sex and _SEX.get(sex) != (1 if int(checked.normalized[16]) % 2 else 2):
+        raise Rejected("E-CID-SEX", "stated sex and number differ")
+    if len(values["name"]) < 2:
+        raise Rejected("E-NAME", "the name is missing")
+    for column in ("workplace_code27", "lodging_code27"):
+        if values.get(column) and not validate_address_code(values[column]).ok:
+            raise Rejected("E-AC-CHECK", column)
+    details = Details(
+        values.get("contract_kind", "")[:10], values.get("occupation", "")[:20],
+        values.get("lodging_kind", "")[:10],
+    )  # fmt: skip
+    start = imports.a_date(values, "start_date")
+    return service.hire(tx, clock, account.code, checked.normalized, values["name"], start, details)
+
+
+def save_draft(
+    tx: Tx, clock: Clock, employer_code: str, values: dict[str, str], actor: Actor
+) -> str:
+    """Keep what an operator typed so far; returns the draft's id. Raises E-ROLE, E-OC-*, E-DATE."""
+    account = accounts.own_account(tx, employer_code, actor)
+    row = DraftRow(
+        id=uuid7(clock.now()), employer_id=account.id,
+        values=json.dumps(values, ensure_ascii=False, sort_keys=True),
+        occurred_on=imports.a_date(values, "start_date"), saved_at=clock.now(),
+        saved_by=actor.name,
+    )  # fmt: skip
+    tx.add(row)
+    tx.flush()
+    return row.id
+
+
+def submit_draft(tx: Tx, clock: Clock, draft: str, actor: Actor) -> str:
+    """Submit a draft; returns the record, the same one when repeated. Raises what a row raises.
+
+    A refused submission does not stop the clock: the draft stays a draft.
+    """
+    row = tx.get(DraftRow, draft, with_for_update=True)
+    if row is None:
+        raise NotFound("E-RECORD", "no such draft")
+    account = tx.get_one(EmployerRow, row.employer_id)
+    accounts.own_account(tx, account.code, actor)
+    if row.record is None:
+        row.record = hire_row(tx, clock, account, json.loads(row.values))
+        row.submitted_at = clock.now()
+        tx.flush()
+    return row.record
+
+
+def _run(
+    tx: Tx, clock: Clock, account: EmployerRow, data: bytes, rows: list[Row], actor: Actor,
+    act: Act, all_or_nothing: bool,
+) -> Imported:  # fmt: skip
+    batch = BatchRow(
+        id=uuid7(clock.now()), employer_id=account.id, sha256=hashlib.sha256(data).hexdigest(),
+        sent_at=clock.now(), sent_by=actor.name, rows=len(rows), accepted=0, repeated=0, refused=0,
+    )  # fmt: skip
+    tx.add(batch)
+    tx.flush()
+    errors: list[RowError] = []
+    for row in rows:
+        if tx.get(BatchLineRow, (account.id, row.digest)) is not None:
+            batch.repeated += 1
+            continue
+        try:
+            with tx.begin_nested():
+                record = act(row)
+                tx.add(
+                    BatchLineRow(
+                        employer_id=account.id, digest=row.digest, batch_id=batch.id, record=record
+                    )
+                )
+        except CityError as fault:
+            errors.append(imports.row_error(row.number, _column(fault), fault))
+        else:
+            batch.accepted += 1
+    batch.refused = len(errors)
+    tx.flush()
+    if errors and all_or_nothing:
+        raise Rejected("E-BATCH", "rows are bad", rows=len(errors), first=errors[0].row)
+    return Imported(len(rows), batch.accepted, batch.repeated, tuple(errors))
+
+
+def _column(fault: CityError) -> str:
+    named = fault.facts.get("column")
+    return str(named) if named else _COLUMN_OF.get(fault.code[:5], "id_no")
+
+
+def _running(tx: Tx, clock: Clock, account: EmployerRow, number: str) -> str:
+    checked = validate_citizen_id(number, business_date(clock.now()))
+    if not checked.ok:
+        raise Rejected(checked.code)
+    rows = tx.scalars(
+        select(EmploymentRow)
+        .join(WorkerRow, WorkerRow.id == EmploymentRow.worker_id)
+        .where(
+            EmploymentRow.employer_id == account.id,
+            WorkerRow.citizen_id == checked.normalized,
+            EmploymentRow.withdrawn_at.is_(None),
+        )
+        .order_by(EmploymentRow.end.is_not(None), EmploymentRow.start.desc())
+    ).all()
+    if not rows:
+        raise NotFound("E-RECORD", "nobody of this number works here")
+    return rows[0].id
+
+
+def reminders(tx: Tx, clock: Clock) -> list[tuple[str, date, int]]:
+    """Drafts whose first or second day has passed: (draft, day of the hire, days left to the deadline)."""
+    today = business_date(clock.now())
+    rows = tx.scalars(
+        select(DraftRow).where(DraftRow.submitted_at.is_(None)).order_by(DraftRow.occurred_on)
+    )
+    found = []
+    for row in rows:
+        age = (today - row.occurred_on).days
+        if age >= 1:
+            found.append((row.id, row.occurred_on, max(0, 3 - age)))
+    return found
