@@ -143,9 +143,15 @@ class Decision:
     orders: tuple[BankOrder, ...] = ()
     incidents: tuple[Incident, ...] = ()
     also: tuple[Callable[[Tx], None], ...] = ()
-    silent: bool = False
     leg: BankLeg | None = None
     issue: Callable[["BankAnswer"], "Decision"] | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything but the answer must be written."""
+        return bool(
+            self.moves or self.card or self.incidents or self.also or self.tombstone or self.orders
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from core.errors import CityError
 from hsm_sim.client import Hsm
 from hsm_sim.client import Request as HsmRequest
 from hsm_sim.generic_requests import MAC_4, MAC_8, MakeMac, VerifyMac
-from hsm_sim.terminal_requests import MASK_TAK, MASK_TPK, MakeWorkKeys, WorkKey, field_62
+from hsm_sim.terminal_requests import MASK_TAK, MASK_TEK, MASK_TPK, MakeWorkKeys, WorkKey, field_62
 from payments.iso_fields import MAC_LENGTH
 
 UNIONPAY, X919, X99 = "unionpay", "x919", "x99"
@@ -74,11 +74,11 @@ def keys_to_try(terminal: Any) -> list[MacKey]:
     return [MacKey(token, terminal.mac_profile) for token in tokens if token]
 
 
-def new_keys(terminal: Any) -> MakeWorkKeys:
-    """HSM `50`: PIK and MAK of a sign-on, wrapped with scheme X and with 8-digit check values."""
+def new_keys(terminal: Any, with_track: bool) -> MakeWorkKeys:
+    """HSM `50`: PIK, MAK and perhaps a track key, wrapped with scheme X, with 8-digit check values."""
     return MakeWorkKeys(
         terminal.tmk,
-        str(MASK_TPK | MASK_TAK),
+        str(MASK_TPK | MASK_TAK | (MASK_TEK if with_track else 0)),
         mac_algorithm="D1" if terminal.single_mak else "T2",
     )
 
@@ -89,5 +89,5 @@ def still_waiting(terminal: Any, now: datetime) -> bool:
 
 
 def field_62_of(keys: tuple[WorkKey, ...]) -> bytes:
-    """Field 62 of the answer, 40 bytes."""
+    """Field 62 of the answer, 40 bytes, or 60 with a track key."""
     return field_62(keys)

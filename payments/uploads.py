@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import update
 
 from core.db import Tx
-from payments import loads
+from payments import confirmations
 from payments.decisions import Decision, Incident, Request, Rule, answer_now, refuse
 from payments.field_parts import PartFault, load_detail
 from payments.known import purse_key
@@ -93,7 +93,7 @@ def detail(request: Request, desk: Desk) -> Rule:
 
 def _load_detail(request: Request, desk: Desk, counted: Callable[[Tx], None]) -> Rule:
     """The evidence of a load in a batch proves it like a confirmation does."""
-    decision = yield from loads.confirm(request, desk)
+    decision = yield from confirmations.confirm(request, desk)
     if decision.response == "91" or not decision.store:
         return decision
     fields = {**decision.fields, 37: desk.references()}

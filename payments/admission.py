@@ -1,0 +1,89 @@
+"""Whether a request may be worked on: terminal, session, batch, fields, key (7.4 steps 2 to 4, 8.1)."""
+
+from dataclasses import replace
+from typing import Any
+
+from payments import frames, matrix, network
+from payments.decisions import REFUSED, TOMBSTONE, WORKING, Decision, Incident, Request, refuse
+from payments.limits import HostProfile
+from payments.loads import Desk
+from payments.matrix import Task
+from payments.messages import Message
+from payments.work import Act, Reply, Work
+
+KEY_REUSES_ALARM = 3
+BALANCE_LIFE_SECONDS = 60
+_NETWORK_MTI = ("0800", "0820")
+
+
+def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | None:
+    """Why this request is not worked on; None when it may be."""
+    message, terminal = request.message, request.terminal
+    if terminal.merchant != message.merchant or not terminal.merchant_open:
+        return refuse("03", store=False)
+    if work.fault is not None:
+        return refuse("30", store=False)
+    if not terminal.open:
+        return _closed_terminal(work, request)
+    if work.task is None:
+        return refuse("40", store=False)
+    free = work.task in matrix.WITHOUT_MAC or work.task is Task.SIGN_OFF
+    if not free and network.day_is_over(terminal.signed_on, request.day):
+        return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
+    wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen)
+    if wrong is not None or message.text(49) not in ("", "156"):
+        return refuse("30", store=False)
+    return _batch_refusal(work.task, message, terminal)
+
+
+def _closed_terminal(work: Work, request: Request) -> Decision:
+    """58, but what it holds as evidence is kept."""
+    if work.task not in matrix.ADVICES:
+        return refuse("58", store=False)
+    raw = request.message.octets(58) or request.message.octets(62)
+    seen = Incident("closed-terminal", request.key, "evidence of a closed terminal", raw)
+    return refuse("58", seen, store=False)
+
+
+def _batch_refusal(task: Task, message: Message, terminal: Any) -> Decision | None:
+    """Evidence may belong to a batch that is closed already; everything else to the open one."""
+    if message.mti in _NETWORK_MTI:
+        return None
+    batch = int(message.batch)
+    late = task in matrix.ADVICES or task in (Task.BATCH_END, Task.PACK)
+    if batch == terminal.batch or (late and batch < terminal.batch):
+        return None
+    return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
+
+
+def replayed(work: Work, request: Request, desk: Desk) -> Decision | None:
+    """What is known under the request's key (8.1); None for a new one. Sets `work.replay` or `work.reply`."""
+    row = desk.known.messages.get(request.key)
+    if row is None:
+        return None
+    if row.state == TOMBSTONE:  # its reversal overtook it (I-16)
+        return replace(refuse(REFUSED, store=False), fields={37: desk.references()})
+    if row.fingerprint != request.fingerprint:
+        return _key_reused(request)
+    if row.state == WORKING:
+        work.reply = Reply(Act.ATTACH, key=request.key)
+        return refuse("96", store=False)
+    if not row.answer:  # reversed since: its MAC2 is gone for good (I-30)
+        return replace(refuse(REFUSED, store=False), fields={37: desk.references()})
+    old = (request.at - row.at).total_seconds() >= BALANCE_LIFE_SECONDS
+    if work.task is Task.BALANCE and old:
+        work.asks_again = True
+        return None
+    work.replay = row.answer
+    return Decision(row.response, requirement=row.requirement, store=False)
+
+
+def _key_reused(request: Request) -> Decision:
+    """94; the third of a terminal is an incident, and evidence is kept each time."""
+    count = request.terminal.key_reuses + 1
+    evidence = request.message.octets(58)
+    seen: tuple[Incident, ...] = ()
+    if evidence or count >= KEY_REUSES_ALARM:
+        seen = (Incident("key-reused", request.key, f"{count} times", evidence),)
+    noted = network.count_key_reuse(request.terminal.number)
+    return replace(refuse("94", *seen, store=False), also=(noted,))

@@ -1,0 +1,120 @@
+"""One request on its way through the host: how it arrived, what was decided, what becomes of it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.db import Tx
+from payments import matrix
+from payments.decisions import BankLeg, Decision, Request
+from payments.frames import FrameFault
+from payments.iso_fields import REQUESTS
+from payments.known import key_of
+from payments.line_keys import MacKey
+from payments.matrix import Task
+from payments.messages import Message, MessageFault, parse
+
+
+class Act(StrEnum):
+    """What becomes of one arrival. WAIT: the bank is asked; ATTACH: the same request is being worked on."""
+
+    SEND = "send"
+    CLOSE = "close"
+    DROP = "drop"
+    WAIT = "wait"
+    ATTACH = "attach"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame and where it came from (for the brakes only; it carries no authority)."""
+
+    frame: bytes
+    peer: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`frame` for SEND; `key` of the request; `wrong_mac` for the host's own brake; `job` for WAIT.
+
+    `secret`: the frame may hold a MAC2 and must be dropped if its load was reversed before it left (I-30);
+    `withdrawn`: the key of the load that this reply reversed.
+    """
+
+    act: Act
+    frame: bytes = b""
+    key: str = ""
+    wrong_mac: bool = False
+    job: "Job | None" = None
+    secret: bool = False
+    withdrawn: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A held request whose bank leg is under way. MAC2 lives in `decision.issue` alone."""
+
+    request: Request
+    decision: Decision
+    leg: BankLeg
+    mac_key: MacKey | None
+
+
+@dataclass
+class Work:
+    """One arrival on its way through a batch."""
+
+    index: int
+    arrival: Arrival
+    message: Message
+    task: Task | None
+    key: str
+    fault: MessageFault | None = None
+    request: Request | None = None
+    mac_key: MacKey | None = None
+    decision: Decision | None = None
+    body: bytes | None = None
+    replay: bytes | None = None
+    reply: Reply | None = None
+    asks_again: bool = False
+    notes: list[Callable[[Tx], None]] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """Forget a former try."""
+        self.request = self.mac_key = self.decision = None
+        self.body = self.replay = self.reply = None
+        self.asks_again = False
+        self.notes = []
+
+
+def open_work(index: int, arrival: Arrival) -> Work | None:
+    """The message of a frame; None when the connection must be closed (I-2)."""
+    fault: MessageFault | None = None
+    try:
+        message = parse(arrival.frame)
+    except FrameFault:
+        return None
+    except MessageFault as broken:
+        if broken.message is None:
+            return None
+        message, fault = broken.message, broken
+    if message.mti not in REQUESTS or not _addressed(message):
+        return None
+    return Work(index, arrival, message, matrix.task_of(message), key_of(message), fault)
+
+
+def _addressed(message: Message) -> bool:
+    """Fields 11, 41, 42 and 60 are there and good, so that an answer can find its way (I-2)."""
+    good = all(number in message for number in (11, 41, 42, 60))
+    digits = message.text(11) + message.text(60) if good else ""
+    return good and digits.isdecimal() and len(message.text(60)) >= 11
+
+
+def fingerprint(message: Message) -> bytes:
+    """SHA-256 of the body with fields 52 and 64 set to zero (8.1)."""
+    body = message.mab
+    pin = message.octets(52)
+    if pin:
+        body = body.replace(pin, bytes(len(pin)), 1)
+    return hashlib.sha256(body).digest()
