@@ -25,6 +25,7 @@ from payments.decisions import (
     refuse,
 )
 from payments.field_parts import Original, PartFault
+from payments.ledger import COMPLETED
 from payments.limits import USAGE_TAC, USAGE_UNLOAD
 from payments.loads import Desk, response_of
 from payments.messages import Value
