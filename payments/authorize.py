@@ -114,7 +114,7 @@ class Authorizer:
         opened = (open_work(index, arrival) for index, arrival in enumerate(arrivals))
         works = [work for work in opened if work is not None]
         if works:
-            for work, reply in zip(works, self._attempt(works), strict=True):
+            for work, reply in zip(works, self.decide(works), strict=True):
                 replies[work.index] = reply
         return replies
 
@@ -125,7 +125,7 @@ class Authorizer:
             reply = self.finish([(reply.job, self.ask_bank(reply.job.leg))])[0]
         return reply.frame if reply.act is Act.SEND else None
 
-    def _attempt(self, works: Sequence[Work]) -> list[Reply]:
+    def decide(self, works: Sequence[Work]) -> list[Reply]:
         """Decide and write together; where another host was quicker, each again by itself."""
         with suppress(Conflict, IntegrityError):
             return self._once(works)
@@ -329,7 +329,7 @@ class Authorizer:
             if body is None
             else Reply(
                 Act.SEND, answers.framed(job.request.message, body, decision.requirement),
-                job.request.key, secret=58 in decision.fields,
+                job.request.key, secret=58 in decision.fields, code=decision.response,
             )
             for (job, decision, _), body in zip(made, bodies, strict=True)
         ]  # fmt: skip
@@ -352,7 +352,7 @@ class Authorizer:
             order_bank(tx, [BankOrder(r.reference, "reverse", r.amount) for r in debited], at)
         return len(held)
 
-    def forward(self) -> int:
+    def forward_orders(self) -> int:
         """Tell the bank what waits for it; how many orders were done. What fails waits for the next time."""
         with self.db.read() as tx:
             rows = tx.execute(
@@ -402,5 +402,5 @@ def _reply(work: Work, body: bytes | None) -> Reply:
     reversed_key = next((m.key for m in decision.moves if m.after == REVERSED), "")
     return Reply(
         Act.SEND, frame, work.key, wrong_mac=decision.response == "A0", secret=secret,
-        withdrawn=reversed_key,
+        withdrawn=reversed_key, code=decision.response,
     )  # fmt: skip

@@ -39,7 +39,7 @@ class Reply:
     """`frame` for SEND; `key` of the request; `wrong_mac` for the host's own brake; `job` for WAIT.
 
     `secret`: the frame may hold a MAC2 and must be dropped if its load was reversed before it left (I-30);
-    `withdrawn`: the key of the load that this reply reversed.
+    `withdrawn`: the key of the load that this reply reversed; `code`: field 39.
     """
 
     act: Act
@@ -49,6 +49,7 @@ class Reply:
     job: "Job | None" = None
     secret: bool = False
     withdrawn: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class Work:
     reply: Reply | None = None
     asks_again: bool = False
     notes: list[Callable[[Tx], None]] = field(default_factory=list)
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """What may be in a batch only once: the terminal, and the card whose money moves."""
+        asn = self.message.octets(58)[10:20].hex()
+        return (self.message.terminal, asn) if asn else (self.message.terminal,)
 
     def reset(self) -> None:
         """Forget a former try."""

@@ -1,0 +1,333 @@
+"""The ISO 8583 listener: frames in, answers out, bounded everywhere (iso8583-host.md 2.4).
+
+One asyncio loop in a thread of its own reads and writes; `payments.committer` decides. Over its limits it stops
+reading, it never queues without bound::
+
+    with serve(authorizer, clock) as running:
+        print(running.port)
+
+A connection belongs to nobody: authority comes from MAC and terminal number of each message.
+"""
+
+import asyncio
+import ssl
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from core.clock import Clock
+from core.errors import Unavailable
+from payments.authorize import Authorizer
+from payments.committer import Committer, Ticket
+from payments.frames import KEEP_ALIVE, FrameFault, FrameReader
+from payments.host_metrics import HostMetrics
+from payments.work import Act, Arrival, Reply
+
+MAX_CONNECTIONS = 2_000
+MAX_PER_ADDRESS = 200
+MAX_PER_CONNECTION = 8
+MAX_IN_WORK = 256
+IDLE_SECONDS = 90.0
+FRAME_SECONDS = 10.0
+SWEEP_SECONDS = 1.0
+WRONG_MACS_PER_MINUTE = 20
+REFUSE_SECONDS = 60.0
+MAX_REMEMBERED = 4_096
+START_SECONDS = 30.0
+_log = structlog.get_logger("purse.host")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a listener; the defaults are the interface's. `trusted` addresses are concentrators."""
+
+    connections: int = MAX_CONNECTIONS
+    per_address: int = MAX_PER_ADDRESS
+    idle_seconds: float = IDLE_SECONDS
+    frame_seconds: float = FRAME_SECONDS
+    wrong_macs: int = WRONG_MACS_PER_MINUTE
+    trusted: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Brake:
+    """Wrong MACs by address: too many in a minute and the address is refused for a while (I-22)."""
+
+    limit: int
+    trusted: frozenset[str]
+    _times: dict[str, deque[float]] = field(default_factory=dict)
+    _until: dict[str, float] = field(default_factory=dict)
+
+    def refuses(self, address: str, now: float) -> bool:
+        return self._until.get(address, 0.0) > now
+
+    def wrong(self, address: str, now: float) -> bool:
+        """Count one; True when the address is to be refused now."""
+        if address in self.trusted:
+            return False
+        if len(self._times) > MAX_REMEMBERED:
+            self._times.clear()
+            self._until = {a: t for a, t in self._until.items() if t > now}
+        times = self._times.setdefault(address, deque(maxlen=self.limit + 1))
+        times.append(now)
+        if len(times) <= self.limit or now - times[0] > 60:
+            return False
+        self._until[address] = now + REFUSE_SECONDS
+        return True
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection. Writes of one batch are joined by the transport's buffer."""
+
+    def __init__(self, host: "_Host") -> None:
+        self.host = host
+        self.reader = FrameReader()
+        self.address = ""
+        self.peer = ""
+        self.in_work = 0
+        self.heard = self.began = host.clock.monotonic()
+        self.transport: asyncio.Transport | None = None
+        self.paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        name = transport.get_extra_info("peername") or ("local", 0)
+        self.address, self.peer = str(name[0]), f"{name[0]}:{name[1]}"
+        self.host.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # how it ended changes nothing
+        self.transport = None
+        self.host.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        now = self.host.clock.monotonic()
+        self.heard = now
+        if not self.reader.unfinished:
+            self.began = now
+        try:
+            frames = self.reader.feed(data)
+        except FrameFault as fault:
+            self.close(fault.reason)
+            return
+        if frames:
+            self.began = now
+        wanted = [frame for frame in frames if frame != KEEP_ALIVE]
+        if len(wanted) < len(frames) and self.transport is not None:
+            self.transport.write(KEEP_ALIVE * (len(frames) - len(wanted)))
+        if wanted:
+            self.host.take_in(self, wanted, now)
+
+    def close(self, reason: str) -> None:
+        if self.transport is not None:
+            self.host.metrics.closed.labels(reason).inc()
+            _log.info("connection closed", reason=reason, peer=self.peer)
+            self.transport.close()
+
+    def pause(self, on: bool) -> None:
+        """Stop or go on reading the socket."""
+        if self.transport is None or on is self.paused:
+            return
+        self.paused = on
+        if on:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+
+class _Host:
+    """The listener's state; every method runs in its loop but `_deliver`."""
+
+    def __init__(
+        self, authorizer: Authorizer, clock: Clock, limits: Limits, metrics: HostMetrics
+    ) -> None:
+        self.clock, self.limits, self.metrics = clock, limits, metrics
+        self.connections: set[_Connection] = set()
+        self.addresses: Counter[str] = Counter()
+        self.in_work = 0
+        self.withdrawn: OrderedDict[str, None] = OrderedDict()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.brake = _Brake(limits.wrong_macs, limits.trusted)
+        self.committer = Committer(authorizer, clock, metrics, self._deliver)
+
+    def opened(self, connection: _Connection) -> None:
+        self.connections.add(connection)
+        self.addresses[connection.address] += 1
+        self.metrics.connections.set(len(self.connections))
+        now = self.clock.monotonic()
+        if self.brake.refuses(connection.address, now):
+            connection.close("address refused")
+        elif len(self.connections) > self.limits.connections:
+            connection.close("too many connections")
+        elif (
+            self.addresses[connection.address] > self.limits.per_address
+            and connection.address not in self.limits.trusted
+        ):
+            connection.close("too many from one address")
+        elif self.in_work >= MAX_IN_WORK:
+            connection.pause(True)
+
+    def lost(self, connection: _Connection) -> None:
+        self.connections.discard(connection)
+        self.addresses[connection.address] -= 1
+        if self.addresses[connection.address] <= 0:
+            del self.addresses[connection.address]
+        self.metrics.connections.set(len(self.connections))
+
+    def take_in(self, connection: _Connection, frames: list[bytes], now: float) -> None:
+        connection.in_work += len(frames)
+        self.in_work += len(frames)
+        if connection.in_work >= MAX_PER_CONNECTION:
+            connection.pause(True)
+        if self.in_work >= MAX_IN_WORK:
+            for one in self.connections:
+                one.pause(True)
+        arrivals = (Arrival(frame, connection.peer) for frame in frames)
+        self.committer.put([Ticket(arrival, connection, now) for arrival in arrivals])
+
+    def _deliver(self, replies: list[tuple[Any, Reply]]) -> None:
+        """From the committer's thread: one wake-up of the loop for a whole batch."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self._send, replies)
+
+    def _send(self, replies: list[tuple[_Connection, Reply]]) -> None:
+        for _, reply in replies:
+            if reply.withdrawn:
+                self.withdrawn[reply.withdrawn] = None
+                if len(self.withdrawn) > MAX_REMEMBERED:
+                    self.withdrawn.popitem(last=False)
+        for connection, reply in replies:
+            self._send_one(connection, reply)
+        if self.in_work < MAX_IN_WORK:
+            for one in self.connections:
+                one.pause(one.in_work >= MAX_PER_CONNECTION)
+
+    def _send_one(self, connection: _Connection, reply: Reply) -> None:
+        connection.in_work -= 1
+        self.in_work -= 1
+        if reply.act is Act.CLOSE:
+            connection.close("not a message")
+        elif reply.act is Act.SEND and connection.transport is not None:
+            if (
+                reply.secret and reply.key in self.withdrawn
+            ):  # the last look before MAC2 leaves (I-30)
+                self.metrics.dropped.labels("reversed").inc()
+                return
+            connection.transport.write(reply.frame)
+            self.metrics.answers.labels(reply.code).inc()
+            if reply.wrong_mac:
+                self._wrong_mac(connection)
+
+    def _wrong_mac(self, connection: _Connection) -> None:
+        if self.brake.wrong(connection.address, self.clock.monotonic()):
+            _log.warning("address refused for a while", address=connection.address)
+            for one in [c for c in self.connections if c.address == connection.address]:
+                one.close("wrong MACs")
+
+    def sweep(self) -> None:
+        """Cut idle connections and slow senders."""
+        now = self.clock.monotonic()
+        for one in list(self.connections):
+            if one.reader.unfinished and now - one.began > self.limits.frame_seconds:
+                one.close("slow sender")
+            elif not one.in_work and now - one.heard > self.limits.idle_seconds:
+                one.close("idle")
+
+
+@dataclass
+class Running:
+    """A host at work: where it listens, its figures."""
+
+    port: int
+    metrics: HostMetrics
+
+
+class HostThread:
+    """A listener with its loop in a thread. `start` returns the port; `stop` answers what was taken in."""
+
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        clock: Clock,
+        bind: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.metrics = HostMetrics()
+        self._host = _Host(authorizer, clock, limits or Limits(), self.metrics)
+        self._bind, self._want, self._tls = bind, port, tls
+        self._port = 0
+        self._ready = threading.Event()
+        self._problem: BaseException | None = None
+        self._ended: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="purse-host", daemon=True)
+
+    def start(self) -> int:
+        """Listen. Raises Unavailable HOST-LISTEN when the address cannot be had."""
+        self._thread.start()
+        if not self._ready.wait(START_SECONDS) or self._problem is not None:
+            raise Unavailable("HOST-LISTEN", str(self._problem or "it did not start"))
+        return self._port
+
+    def stop(self) -> None:
+        """Stop listening, answer what was taken in, close every connection."""
+        self._host.committer.stop()
+        loop, ended = self._host.loop, self._ended
+        if loop is not None and ended is not None:
+            loop.call_soon_threadsafe(ended.set)
+        self._thread.join(START_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as problem:
+            self._problem = problem
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        host = self._host
+        host.loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        server = await host.loop.create_server(
+            lambda: _Connection(host), self._bind, self._want, ssl=self._tls, backlog=1024
+        )
+        self._port = server.sockets[0].getsockname()[1]
+        host.committer.start()
+        self._ready.set()
+        sweeper = asyncio.create_task(self._sweep())
+        await self._ended.wait()
+        sweeper.cancel()
+        server.close()
+        for connection in list(host.connections):
+            connection.close("host stops")
+        await server.wait_closed()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._host.sweep()
+
+
+@contextmanager
+def serve(
+    authorizer: Authorizer,
+    clock: Clock,
+    bind: str = "127.0.0.1",
+    port: int = 0,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Running]:
+    """A running host for the length of a block."""
+    thread = HostThread(authorizer, clock, bind, port, limits, tls)
+    found = thread.start()
+    try:
+        yield Running(found, thread.metrics)
+    finally:
+        thread.stop()
