@@ -1,5 +1,6 @@
 """The 43 attacks of hsm-and-ceremony.md 12.3 on an honest bundle, and a thousand random changes."""
 
+import json
 import random
 import shutil
 from datetime import timedelta
@@ -576,3 +577,63 @@ def test_lines_deleted_and_swapped_at_random_are_found(attack):
             lines[one], lines[two] = lines[two], lines[one]
         attack.write(lines)
         assert attack.codes()
+
+
+STRANGE = (
+    None, True, False, 0, 1, -1, 2**53, 2**60, 1.5, "", "x", "kc1", "lmk-1", "\u001b[2J", "ab" * 32, [], [[]],
+    [None], {}, {"kid": "x"}, {"x": {}}, "A" * 88, "e\u0301", "\ud800",
+)  # fmt: skip
+
+
+def places(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else ()
+    for name, member in enumerate(value) if isinstance(value, list) else inside:
+        yield from places(member, (*path, name))
+
+
+def put_strange(line, dice: random.Random) -> None:
+    """Replace, drop or repeat something somewhere in a line."""
+    path = dice.choice([path for path in places(line) if path])
+    holder = line
+    for name in path[:-1]:
+        holder = holder[name]
+    kind = dice.randrange(6)
+    if kind == 0:
+        del holder[path[-1]]
+    elif kind == 1 and isinstance(holder, list):
+        holder.append(holder[path[-1]])
+    elif kind == 1:
+        holder["more"] = dice.choice(STRANGE)
+    else:
+        holder[path[-1]] = dice.choice(STRANGE)
+
+
+def strange_values(made, folder, seed: int, count: int) -> None:
+    """R puts strange values anywhere and chains and signs anew: findings, and never a crash."""
+    dice = random.Random(seed)
+    for number in range(count):
+        attack = Attack(made, folder / str(number))
+        before = attack.raw()
+        for _ in range(dice.randrange(1, 4)):
+            put_strange(dice.choice(attack.lines), dice)
+        attack.chain([loose(line) for line in attack.lines])
+        assert attack.codes() or attack.raw() == before, number
+        shutil.rmtree(attack.folder)
+
+
+def loose(line) -> bytes:
+    """JSON text of anything, canonical or not."""
+    return json.dumps(line, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def test_strange_values_are_findings_and_never_a_crash(made, tmp_path):
+    strange_values(made, tmp_path, 4, 30)
+
+
+@pytest.mark.slow
+def test_five_hundred_strange_values(made, tmp_path):
+    strange_values(made, tmp_path, 5, 500)

@@ -105,6 +105,12 @@ def test_own_ed25519_agrees_with_cryptography():
             Ed25519PublicKey.from_public_bytes(public).verify(bytes(signature), message)
 
 
+def test_a_key_that_is_no_point_signs_nothing():
+    no_point = (2).to_bytes(32, "little")
+    assert verifier.point_decode(no_point) is None
+    assert not verifier.signature_holds(no_point, b"", bytes(64))
+
+
 @pytest.mark.parametrize(("given", "out"), group("signed-note"))
 def test_signed_notes(given, out):
     _, signers = verifier.read_note(given["note"].encode(), [given["vkey"]])
