@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cardos.card import Card
 from cardos.slot import Slot
+from core.clock import FixedClock
 from core.db import Database
 from personalization import artwork
 from personalization.station import End, Outcome, Station
@@ -19,7 +22,7 @@ from printer.commands import EvolisPrinter
 from printer.sim.control import PrinterSimulator
 from printer.sim.plastic import SimCard
 from printer.timing import INSTANT
-from tests.floor_bench import LOT, OPERATOR, Centre, centre
+from tests.floor_bench import LOT, OPERATOR, START, Centre, centre
 from tests.station_bench import ClearKeys, blank
 
 TEMPLATE = artwork.released()
@@ -132,20 +135,19 @@ def floor(
     `places` are pairs of a slot (insert, remove) and the reader that sees it; without them both are in
     this process.
     """
-    database = db or Database(f"sqlite:///{folder / 'city.db'}")
+    names = [f"S{number}" for number in range(1, stations + 1)]
     with ExitStack() as stack:
         if db is None:
-            stack.callback(database.close)
-        database.create_tables()
-        city = centre(database, people)
-        city.order(*range(orders or people))
-        names = [f"S{number}" for number in range(1, stations + 1)]
-        city.attach(*names)
-        batch = city.release()
+            path = folder / "city.db"
+            path.write_bytes(_released(stations, people, tray, orders or people))
+            db = Database(f"sqlite:///{path}")
+            stack.callback(db.close)
+            city = Centre(db, FixedClock(START), [])
+        else:
+            city = _release(db, names, people, tray, orders or people)
         bays = []
         out = machine.pop("out", folder / "cards")
         for place, name in enumerate(names):
-            city.issue(batch, name, tray)
             slot, reader = places[place] if places else (Slot(f"reader {name}"),) * 2
             simulator = stack.enter_context(
                 PrinterSimulator(
@@ -164,6 +166,31 @@ def floor(
         for bay in bays:
             bay.others = [other.reader for other in bays if other is not bay]
         yield bays
+
+
+def _release(db: Database, names: Sequence[str], people: int, tray: int, orders: int) -> Centre:
+    """People who applied, one batch released, blanks issued to every station."""
+    city = centre(db, people)
+    city.order(*range(orders))
+    city.attach(*names)
+    batch = city.release()
+    for name in names:
+        city.issue(batch, name, tray)
+    return city
+
+
+@cache
+def _released(stations: int, people: int, tray: int, orders: int) -> bytes:
+    """A database file in that state; made once for each size."""
+    with TemporaryDirectory() as place:
+        path = Path(place) / "city.db"
+        db = Database(f"sqlite:///{path}")
+        db.create_tables()
+        _release(db, [f"S{number}" for number in range(1, stations + 1)], people, tray, orders)
+        with db.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        return path.read_bytes()
 
 
 def _power(slot: Any) -> Callable[[], bool]:
