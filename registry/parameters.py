@@ -30,6 +30,17 @@ class Policy:
     fee_replacement_fen: int = 2_000
     working_days: int = 15
     max_returns: int = 2
+    renew_days_before: int = 60
+    unclaimed_days: int = 90
+    loss_propagation: timedelta = timedelta(hours=24)
+    loss_confirm_days: int = 15
+    settle_days: int = 10
+    adult_age: int = 16
+    sla_verify: int = 3  # working days, as the four below
+    sla_review: int = 2
+    sla_prepare: int = 2
+    sla_produce: int = 5
+    sla_deliver: int = 3
 
 
 PILOT = Policy()

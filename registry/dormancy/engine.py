@@ -22,7 +22,7 @@ from registry.dormancy.tables import BreakerRow
 from registry.exchange.delivery import Handler
 from registry.exchange.messages import Envelope, Type
 from registry.parameters import PILOT, Policy
-from registry.residence import facts, permits
+from registry.residence import facts, permits, renewal
 from registry.residence.domain import ChipStatus, Hold
 from registry.residence.tables import LinkRow, PermitRow, PersonRow
 from registry.roles import Actor, Role, require, two_persons
@@ -257,6 +257,7 @@ def _then_reconsider(handler: Handler) -> Handler:
         permit_no = _permit_of(tx, message)
         if permit_no is not None:
             reconsider(tx, clock, permit_no)
+            renewal.offer_conversion(tx, clock, permit_no)
 
     return handle
 

@@ -31,7 +31,7 @@ from registry.dormancy.desk import Desk, Scope, protector
 from registry.dormancy.status import Ticket
 from registry.points.places import Point
 from registry.residence import applications, cards, facts, permits
-from registry.residence.domain import Basis, CardState, ChipStatus, Hold, State
+from registry.residence.domain import Basis, CardState, ChipStatus, Hold, Kind, State
 from registry.residence.permits import Cause
 from registry.residence.tables import CardRow, PermitRow
 from registry.roles import CLERKS, Actor, Role, require
@@ -164,7 +164,7 @@ class Counter:
             )  # fmt: skip
         permit = permits.get(tx, card_row.permit_no, lock=True)
         cause = Cause(clerk.name, f"hand-over of {card_serial}")
-        if card_row.issue_no > 1:  # the loss was answered by this replacement
+        if application.kind == Kind.REPLACE_LOST:  # the loss was answered by this replacement
             permits.clear_hold(tx, self._clock, permit.permit_no, Hold.LOSS, cause)
         engine.reconsider(tx, self._clock, permit.permit_no)
         first = not permit.handed_over
@@ -177,6 +177,7 @@ class Counter:
     def _conclude_hand_over(self, tx: Tx, work: _Work, read_back: bytes, clerk: Actor) -> None:
         status.confirm(tx, self._clock, work.ticket.id, read_back, clerk.name)
         card_row = cards.by_serial(tx, work.card_serial)
+        cards.retire_issued(tx, self._clock, card_row.permit_no, clerk.name)  # I2: one card lives
         card_row.state, card_row.issued_at = CardState.ISSUED, self._clock.now()
         tx.flush()
         for step in (State.COLLECTED, State.CLOSED):

@@ -16,8 +16,8 @@ from core.ids import uuid7
 from registry import sequences
 from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
 from registry.parameters import PILOT, Policy
-from registry.residence import cards, domain, facts, permits, persons
-from registry.residence.domain import ALLOWED, Basis, Kind, PermitType, State
+from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal
+from registry.residence.domain import ALLOWED, Basis, Channel, Kind, PermitType, State
 from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
 from registry.roles import CLERKS, Actor, Role, require
 
@@ -36,10 +36,15 @@ class Draft:
     point: str
     kind: Kind = Kind.NEW
     urgent: bool = False
+    channel: Channel = Channel.WINDOW
+    guardian: str = ""
 
 
-def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor) -> str:
-    """Line 1: a DRAFT; returns the tracking id. Raises E-ROLE, E-AC-CHECK, E-POINT, E-DUP-APP (I1), E-HAS."""
+def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILOT) -> str:
+    """Line 1: a DRAFT; returns the tracking id.
+
+    Raises E-ROLE, E-AC-CHECK, E-POINT, E-DUP-APP (I1), E-HAS, E-HAS-NOT, E-RENEW-EARLY, E-TYPE.
+    """
     require(actor, *SAVERS)
     code = validate_address_code(draft.address_code)
     if not code.ok:
@@ -47,7 +52,7 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor) -> str:
     if not valid_point(draft.point):
         raise Rejected("E-POINT", "no such acceptance point")
     persons.get(tx, draft.person_id)
-    _one_at_a_time(tx, draft)
+    _one_at_a_time(tx, clock, draft, policy)
     row = ApplicationRow(
         id=uuid7(clock.now()),
         kind=draft.kind,
@@ -56,7 +61,10 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor) -> str:
         address_code=code.normalized,
         point=draft.point,
         urgent=draft.urgent,
+        channel=draft.channel,
+        guardian=draft.guardian,
         state=State.DRAFT,
+        state_since=clock.now(),
         open=True,
         saved_at=clock.now(),
     )
@@ -69,7 +77,7 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor) -> str:
     return row.id
 
 
-def _one_at_a_time(tx: Tx, draft: Draft) -> None:
+def _one_at_a_time(tx: Tx, clock: Clock, draft: Draft, policy: Policy) -> None:
     other = tx.scalar(
         select(ApplicationRow).where(
             ApplicationRow.person_id == draft.person_id, ApplicationRow.open.is_(True)
@@ -87,18 +95,24 @@ def _one_at_a_time(tx: Tx, draft: Draft) -> None:
     )
     if draft.kind is Kind.NEW and live is not None:
         raise Rejected("E-HAS", "the person holds a permit", permit=live)
-    if draft.kind is not Kind.NEW and live is None:
+    if draft.kind is Kind.NEW:
+        return
+    if live is None:
         raise Rejected("E-HAS-NOT", "there is no permit to replace")
+    renewal.check(tx, clock, draft.kind, live, policy)
 
 
 def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     """Line 2. Raises E-ROLE, E-STATE, E-MISSING (all missing items at once)."""
     require(actor, *SAVERS)
     row = get(tx, tracking)
-    missing = [] if persons.get(tx, row.person_id).photo_ref else ["photo"]
+    person = persons.get(tx, row.person_id)
+    missing = [] if person.photo_ref else [papers.PHOTO]
+    if papers.under_age(person.citizen_id, business_date(clock.now())) and not row.guardian:
+        missing.append(papers.GUARDIAN)
     if missing:
         raise Rejected("E-MISSING", "items are missing", items=", ".join(missing))
-    if _move(row, State.SUBMITTED):
+    if _move(clock, row, State.SUBMITTED):
         row.submitted_at = clock.now()
         events.append(tx, clock, "application.submitted", row.id, actor=actor.name)
 
@@ -125,15 +139,16 @@ def accept(
     facts.address(tx, row.address_code)
     if not fee_receipt:
         raise Rejected("E-FEE", "the fee is not paid")
-    if not _move(row, State.ACCEPTED):
+    if not _move(clock, row, State.ACCEPTED):
         return row.acc_no or ""
     today = business_date(clock.now())
     sequence = sequences.take(tx, f"acceptance-{row.point}-{today:%y%m%d}")
     row.acc_no = make_acceptance_no(row.point, today, sequence)
     row.accepted_at, row.accepted_by = clock.now(), actor.name
     row.due_on = domain.add_working_days(today, policy.working_days)
-    row.fee_fen = policy.fee_new_fen if row.kind == Kind.NEW else policy.fee_replacement_fen
+    row.fee_fen = fees.price(tx, Kind(row.kind), today, policy)
     row.fee_receipt = fee_receipt
+    fees.pay(tx, clock, row.acc_no, fee_receipt, row.fee_fen)
     events.append(
         tx, clock, "application.accepted", row.acc_no, actor=actor.name, point=row.point,
         due_on=row.due_on.isoformat(), fee_fen=row.fee_fen,
@@ -148,7 +163,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
     Answers: PASS the register shows it today, FAIL it shows something else, UNKNOWN it shows nothing.
     """
     row = by_number(tx, acc_no)
-    _move(row, State.VERIFYING)
+    _move(clock, row, State.VERIFYING)
     person = persons.get(tx, row.person_id)
     today = business_date(clock.now())
     known = facts.of_person(tx, person.citizen_id)
@@ -159,7 +174,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
         row.rental_answer = PASS
     else:
         row.rental_answer = FAIL if dwellings else UNKNOWN
-    _move(row, State.IN_REVIEW)
+    _move(clock, row, State.IN_REVIEW)
     events.append(
         tx, clock, "application.checked", acc_no, ground=row.labour_answer,
         dwelling=row.rental_answer,
@@ -189,14 +204,15 @@ def approve(
     _may(row, State.APPROVED)
     if UNKNOWN in (row.labour_answer, row.rental_answer) and not note:
         raise Rejected("E-NOTE", "an unanswered question needs the reviewer's note")
-    if permit_type is PermitType.RP and row.kind == Kind.NEW:
+    if permit_type is PermitType.RP and row.kind in (Kind.NEW, Kind.CONVERT):
         person = persons.get(tx, row.person_id)
         today = business_date(clock.now())
         if facts.covering(facts.of_person(tx, person.citizen_id), [row.basis], today) is None:
             raise Rejected("E-BASIS", "no ground covers today; a TRP may be offered")
     facts.address(tx, row.address_code)
     permit_no = _permit(tx, clock, row, permit_type, actor, policy)
-    row.state, row.permit_no, row.reason = State.APPROVED, permit_no, note or None
+    _move(clock, row, State.APPROVED)
+    row.permit_no, row.reason = permit_no, note or None
     row.decided_at, row.decided_by = clock.now(), actor.name
     tx.flush()
     events.append(tx, clock, "application.approved", acc_no, actor=actor.name, permit_no=permit_no)
@@ -220,7 +236,9 @@ def _permit(
             PermitRow.status != domain.ChipStatus.CANCELLED,
         )
     ).one()
-    cards.retire_issued(tx, clock, permit_no, actor.name)
+    if papers.replaces(Kind(row.kind)):
+        cards.retire_issued(tx, clock, permit_no, actor.name)
+    renewal.carry_out(tx, clock, row, permit_no, actor.name, policy)
     return permit_no
 
 
@@ -231,8 +249,9 @@ def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None
     _second_person(row, actor)
     if not reason.strip():
         raise Rejected("E-REASON", "a refusal needs a reason")
-    if _move(row, State.REJECTED):
+    if _move(clock, row, State.REJECTED):
         row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
+        fees.refund(tx, clock, acc_no, "refused", actor.name)
         events.append(tx, clock, "application.refused", acc_no, actor=actor.name, reason=reason)
 
 
@@ -247,7 +266,7 @@ def send_back(
         raise Rejected("E-REASON", "a return needs a reason")
     if row.returns >= policy.max_returns:
         raise Rejected("E-RETURNS", "returned twice already: call the applicant")
-    if _move(row, State.RETURNED):
+    if _move(clock, row, State.RETURNED):
         row.returns += 1
         row.reason = reason
         events.append(tx, clock, "application.returned", acc_no, actor=actor.name, reason=reason)
@@ -257,15 +276,37 @@ def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     """Line 18: the holder gives up before the card is made. Raises E-ROLE, E-STATE."""
     require(actor, *SAVERS, Role.HOLDER)
     row = get(tx, tracking)
-    if _move(row, State.WITHDRAWN):
+    made = row.state == State.IN_PRODUCTION
+    if _move(clock, row, State.WITHDRAWN):
+        if row.acc_no is not None and not made:
+            fees.refund(tx, clock, row.acc_no, "withdrawn", actor.name)
         events.append(tx, clock, "application.withdrawn", row.acc_no or row.id, actor=actor.name)
 
 
 def advance(tx: Tx, clock: Clock, acc_no: str, to: State, actor: str) -> None:
     """Lines 10 to 17: production and the points report where the card is. Raises E-STATE."""
     row = by_number(tx, acc_no)
-    if _move(row, to):
+    if _move(clock, row, to):
         events.append(tx, clock, "application.advanced", acc_no, actor=actor, state=to)
+
+
+def resubmit(tx: Tx, clock: Clock, acc_no: str, actor: Actor) -> ApplicationRow:
+    """Line 7: the applicant completed the papers; the clock that stood still goes on. Raises E-ROLE, E-STATE."""
+    require(actor, *SAVERS)
+    row = by_number(tx, acc_no)
+    if row.state != State.RETURNED:
+        raise Rejected("E-STATE", "it was not returned", state=row.state, allowed=State.RETURNED)
+    stood = domain.working_days(business_date(row.state_since), business_date(clock.now()))
+    if row.due_on is not None:
+        row.due_on = domain.add_working_days(row.due_on, stood)
+    events.append(tx, clock, "application.resubmitted", acc_no, actor=actor.name)
+    return verify(tx, clock, acc_no)
+
+
+def drop_draft(tx: Tx, clock: Clock, row: ApplicationRow) -> None:
+    """A draft older than 30 days leaves the queue."""
+    _move(clock, row, State.WITHDRAWN)
+    events.append(tx, clock, "application.withdrawn", row.id, actor="watchdog")
 
 
 def get(tx: Tx, tracking: str) -> ApplicationRow:
@@ -303,11 +344,11 @@ def _may(row: ApplicationRow, to: State) -> None:
         )  # fmt: skip
 
 
-def _move(row: ApplicationRow, to: State) -> bool:
+def _move(clock: Clock, row: ApplicationRow, to: State) -> bool:
     """Take a transition; False when the application is there already."""
     if row.state == to:
         return False
     _may(row, to)
-    row.state = to
+    row.state, row.state_since = to, clock.now()
     row.open = bool(ALLOWED[to])
     return True

@@ -58,6 +58,21 @@ class Kind(StrEnum):
     NEW = "NEW"
     REPLACE_LOST = "REPLACE_LOST"
     REPLACE_DAMAGED = "REPLACE_DAMAGED"
+    RENEW = "RENEW"
+    CHANGE_FACE = "CHANGE_FACE"
+    CONVERT = "CONVERT"
+
+
+REPLACEMENTS = frozenset({Kind.REPLACE_LOST, Kind.REPLACE_DAMAGED})
+"""From the order on the old card is dead; with the other kinds it lives until the new one is handed over."""
+
+
+class Channel(StrEnum):
+    """Where an application comes from (5.2)."""
+
+    WINDOW = "WINDOW"
+    BATCH = "BATCH"
+    MOBILE = "MOBILE"
 
 
 class Basis(StrEnum):
@@ -182,6 +197,12 @@ def add_working_days(day: date, count: int) -> date:
         if day.weekday() < 5:
             count -= 1
     return day
+
+
+def working_days(first: date, last: date) -> int:
+    """Working days after `first` up to and including `last`."""
+    span = (last - first).days
+    return sum((first + timedelta(days=n)).weekday() < 5 for n in range(1, span + 1))
 
 
 def add_months(day: date, months: int) -> date:

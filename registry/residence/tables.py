@@ -68,6 +68,10 @@ class ApplicationRow(Table):
     basis: Mapped[str] = mapped_column(String(12))
     address_code: Mapped[str] = mapped_column(String(25))
     point: Mapped[str] = mapped_column(String(3))
+    channel: Mapped[str] = mapped_column(String(12), default="WINDOW")
+    guardian: Mapped[str] = mapped_column(String(80), default="")
+    state_since: Mapped[datetime] = mapped_column(Instant)
+    reminders: Mapped[int] = mapped_column(Integer, default=0)
     state: Mapped[str] = mapped_column(String(16), index=True)
     open: Mapped[bool] = mapped_column(Boolean, default=True)
     urgent: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -87,6 +91,81 @@ class ApplicationRow(Table):
     permit_no: Mapped[str | None] = mapped_column(String(18))
 
 
+class FeeItemRow(Table):
+    """A price from a day on, with the document that approved it; two different persons enter it."""
+
+    __tablename__ = "residence_fee_item"
+    __table_args__ = (
+        CheckConstraint("entered_by <> approved_by", name="two_persons"),
+        CheckConstraint("price_fen >= 0", name="price"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    valid_from: Mapped[date] = mapped_column(Date, primary_key=True)
+    price_fen: Mapped[int] = mapped_column(Integer)
+    document: Mapped[str] = mapped_column(String(80))
+    entered_by: Mapped[str] = mapped_column(String(60))
+    approved_by: Mapped[str] = mapped_column(String(60))
+
+
+class PaymentRow(Table):
+    """A fee paid once per application; the receipt number is never used twice."""
+
+    __tablename__ = "residence_payment"
+
+    acc_no: Mapped[str] = mapped_column(String(18), primary_key=True)
+    receipt: Mapped[str] = mapped_column(String(40), index=True)
+    amount_fen: Mapped[int] = mapped_column(Integer)
+    paid_at: Mapped[datetime] = mapped_column(Instant)
+    refunded_at: Mapped[datetime | None] = mapped_column(Instant)
+    refund_reason: Mapped[str | None] = mapped_column(String(80))
+
+
+class WorkItemRow(Table):
+    """A step that waits too long, with the exact missing answer; escalated once per waiting."""
+
+    __tablename__ = "residence_work_item"
+
+    acc_no: Mapped[str] = mapped_column(String(18), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16), primary_key=True)
+    since: Mapped[datetime] = mapped_column(Instant, primary_key=True)
+    missing: Mapped[str] = mapped_column(String(80))
+    opened_at: Mapped[datetime] = mapped_column(Instant)
+    closed_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class LossReportRow(Table):
+    """A report of loss: oral at once, in writing within 15 days, or a person calls back."""
+
+    __tablename__ = "residence_loss_report"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    permit_no: Mapped[str] = mapped_column(ForeignKey("residence_permit.permit_no"), index=True)
+    channel: Mapped[str] = mapped_column(String(7))
+    reported_at: Mapped[datetime] = mapped_column(Instant)
+    effective_for_terminals_at: Mapped[datetime] = mapped_column(Instant)
+    confirm_by: Mapped[date] = mapped_column(Date)
+    confirmed_at: Mapped[datetime | None] = mapped_column(Instant)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(Instant)
+    called_back_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class AccessRow(Table):
+    """Who looked at whose record, for what purpose and case; the holder may read it."""
+
+    __tablename__ = "residence_access"
+    __table_args__ = (CheckConstraint("case_no <> ''", name="case"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("residence_person.id"), index=True)
+    at: Mapped[datetime] = mapped_column(Instant)
+    actor: Mapped[str] = mapped_column(String(60))
+    role: Mapped[str] = mapped_column(String(20))
+    purpose: Mapped[str] = mapped_column(String(12))
+    case_no: Mapped[str] = mapped_column(String(40))
+    full: Mapped[bool] = mapped_column(Boolean)
+
+
 class PermitRow(Table):
     """A permit with its present status; what it was before stands in `StatusEventRow`."""
 
@@ -101,6 +180,7 @@ class PermitRow(Table):
     issued_on: Mapped[date] = mapped_column(Date)
     valid_until: Mapped[date] = mapped_column(Date)
     handed_over: Mapped[bool] = mapped_column(Boolean, default=False)
+    offered: Mapped[bool] = mapped_column(Boolean, default=False)
     status: Mapped[int] = mapped_column(Integer)
     causes: Mapped[int] = mapped_column(Integer)
     ssn: Mapped[int] = mapped_column(Integer)
