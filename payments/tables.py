@@ -54,10 +54,10 @@ class TransferRow(Table):
         Index("ix_ledger_transfer_credit", "credit", "day"),
     )
 
-    id: Mapped[str] = mapped_column(String(60), primary_key=True)
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
     step: Mapped[str] = mapped_column(String(1))
     pending_id: Mapped[str | None] = mapped_column(
-        ForeignKey("ledger_transfer.id"), unique=True, nullable=True
+        String(80), ForeignKey("ledger_transfer.id"), unique=True
     )
     debit: Mapped[str] = mapped_column(ForeignKey("ledger_account.id"))
     credit: Mapped[str] = mapped_column(ForeignKey("ledger_account.id"))
