@@ -69,10 +69,10 @@ class BenchDesk:
         return cipher + crypto.sm_mac(key, crypto.sm_iv(random), message)
 
 
-def pin_entry(pin: str = PIN) -> PinEntry:
+def pin_entry(pin: str = PIN, card: str = SERIAL) -> PinEntry:
     """What a PIN pad gives: format 0 over the last 12 digits of the card serial."""
     field = bytes.fromhex(f"0{len(pin)}{pin}".ljust(16, "f"))
-    return PinEntry("tpk", crypto.xor(field, bytes.fromhex("0000" + SERIAL[-12:])))
+    return PinEntry("tpk", crypto.xor(field, bytes.fromhex("0000" + card[-12:])))
 
 
 class Tearing:
@@ -94,6 +94,18 @@ class Tearing:
 
     def close(self) -> None:
         pass
+
+
+class Renumbered(Tearing):
+    """The same kind of chip under another serial number in its ATR."""
+
+    def __init__(self, card, serial: bytes) -> None:
+        super().__init__(card, 1_000_000)
+        self.atr = card.atr.replace(b"CHIP0001", serial)
+
+    def reset(self) -> bytes:
+        super().reset()
+        return self.atr
 
 
 class Desk23:
@@ -118,6 +130,15 @@ class Desk23:
                 card, self.desk, SERIAL, chip.ChipContent(with_pending, Basis(0))
             )
         )
+
+    def another_card(self, serial: bytes, card_serial: str) -> Renumbered:
+        """A finished card of the permit with another chip, status PENDING on it."""
+        made = Renumbered(chip_bench.permit().card, serial)
+        with self.town.db.read() as tx:
+            data = cards.card_data(tx, cards.by_serial(tx, card_serial).acc_no)
+        content = chip.ChipContent(status.pending_record(data, "001"), Basis(0))
+        chip.write_status(CardSession(made), self.desk, card_serial, content)
+        return made
 
     def look(self, act):
         """Do something with the card as any reader could."""
