@@ -1,12 +1,12 @@
 """``citycard ceremony``: key ceremonies, from the script to the verdict an outsider can check."""
 
-import getpass
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.ceremony_table import Table, opened, unseen
 from cli.output import EXIT_NO, EXIT_USAGE, json_object, note, result
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ app = typer.Typer(
     help="Key ceremonies: prepare, hold, export, verify. 密钥仪式。", no_args_is_help=True
 )
 
-CLEAR_SCREEN = "\x1b[2J\x1b[3J\x1b[H"
 Home = Annotated[Path, typer.Option("--home", help="The HSM's folder (0700).")]
 People = Annotated[
     Path, typer.Option("--people", help="Folder with everybody's key file, <id>.pem.")
@@ -30,13 +29,6 @@ MessageFile = Annotated[
     Path | None, typer.Option("--message", help="Also write here what is to be signed.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
-
-
-def unseen(question: str) -> str:
-    """A secret from the keyboard without echo, or one line from a pipe."""
-    if sys.stdin.isatty():
-        return getpass.getpass(question)
-    return sys.stdin.readline().rstrip("\n")
 
 
 @app.command("verify")
@@ -234,7 +226,7 @@ def run(
     from hsm_sim.ceremony.rehearsal import Rehearsal
 
     plan, clock = load_script(script), SystemClock()
-    table = _Table(people, message)
+    table = Table(people, message)
     acted = Rehearsal.load(rehearsal) if rehearsal else None
     unattended = acted.room() if acted else None
     room: Room = unattended or table.room()
@@ -271,7 +263,7 @@ def close(
     as_json: AsJson = False,
 ) -> None:
     """End a ceremony that cannot go on, as aborted: a normal outcome. 中止仪式。"""
-    with _opened(home, people, rehearsal, message) as desk:
+    with opened(home, people, rehearsal, message) as desk:
         _closed(desk, desk.abort(reason), as_json)
 
 
@@ -293,7 +285,7 @@ def export(
     """Write an audit bundle that answers an auditor's nonce. 导出审计包。"""
     import json
 
-    with _opened(home, people, rehearsal, None) as desk:
+    with opened(home, people, rehearsal, None) as desk:
         known = desk.export(out, nonce)
         lines = desk.hsm.log.size
     if trust is not None:
@@ -305,6 +297,44 @@ def export(
         result(str(out))
 
 
+@app.command("lab")
+def lab(
+    bundle: Annotated[Path, typer.Argument(help="A good audit bundle; it stays as it is.")],
+    trust: Annotated[Path, typer.Option("--trust", help="Its trust file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for ten altered copies.")],
+    as_json: AsJson = False,
+) -> None:
+    """Alter a bundle in ten ways and show which check catches each: for training. 篡改实验室。"""
+    from cli.output import language
+    from hsm_sim.ceremony import verifier
+    from hsm_sim.ceremony.desk import read_small
+    from hsm_sim.ceremony.lab import run_lab
+
+    try:
+        trials = list(run_lab(bundle, verifier.parse(read_small(trust)), out))
+    except ValueError as problem:
+        note(f"cannot verify: {problem}")
+        raise typer.Exit(EXIT_USAGE) from None
+    rows: list[dict[str, Any]] = [
+        {
+            "name": one.alteration.name,
+            "altered": one.alteration.chinese if language() == "zh" else one.alteration.english,
+            "must_fire": sorted(one.alteration.codes),
+            "fired": sorted(one.fired),
+            "caught": one.caught,
+            "bundle": str(one.folder),
+        }
+        for one in trials
+    ]
+    if as_json:
+        json_object({"schema": "citycard/ceremony-lab/1", "trials": rows})
+    for row in [] if as_json else rows:
+        mark = "caught" if row["caught"] else "MISSED"
+        result(f"{mark}  {row['name']:22} {row['altered']}: {' '.join(row['fired'])}")
+    if not all(one.caught for one in trials):
+        raise typer.Exit(EXIT_NO)
+
+
 @app.command("join")
 def join() -> None:
     """Join shares of the unlock secret for `hsm serve`; only into a pipe, never to a screen. 合并份额。"""
@@ -313,47 +343,7 @@ def join() -> None:
 
     if sys.stdout.isatty():
         raise NotAllowed("CER-TERMINAL", "pipe this into `citycard hsm serve`")
-    result(unlock_secret(_Table(Path("people"), None).room()).hex() + "\n")
-
-
-class _Table:
-    """The terminal in the ceremony room, and the roster of the HSM that lies on it."""
-
-    def __init__(self, people: Path, message: Path | None) -> None:
-        self._people = people
-        self._message = message
-        self._desk: Desk | None = None
-
-    def at(self, desk: "Desk") -> "Desk":
-        """From now on people are those of this HSM's roster."""
-        self._desk = desk
-        return desk
-
-    def room(self) -> "Room":
-        """People at this terminal."""
-        from hsm_sim.ceremony.room import TerminalRoom
-
-        return TerminalRoom(note, _ask, unseen, self._unlock, _clear, self._message)
-
-    def _unlock(self, who: str, passphrase: bytes) -> Any:
-        from core.errors import NotAllowed
-        from hsm_sim.ceremony.desk import load_person
-
-        known = self._desk.console.roster if self._desk else {}
-        if who not in known:
-            raise NotAllowed("CER-KEYFILE", f"{who} is not on the roster")
-        role, vkey = known[who]
-        return load_person(self._people, {"id": who, "role": role, "vkey": vkey}, passphrase)
-
-
-def _opened(home: Path, people: Path, rehearsal: Path | None, message: Path | None) -> "Desk":
-    from core.clock import SystemClock
-    from hsm_sim.ceremony.desk import Desk
-    from hsm_sim.ceremony.rehearsal import Rehearsal
-
-    table = _Table(people, message)
-    room = Rehearsal.load(rehearsal).room() if rehearsal else table.room()
-    return table.at(Desk.open(home, SystemClock(), room))
+    result(unlock_secret(Table(Path("people"), None).room()).hex() + "\n")
 
 
 def _closed(desk: "Desk", checkpoint: str, as_json: bool) -> None:
@@ -373,14 +363,3 @@ def _closed(desk: "Desk", checkpoint: str, as_json: bool) -> None:
         result(checkpoint.rstrip("\n"))
     if last["status"] != "complete":
         raise typer.Exit(EXIT_NO)
-
-
-def _ask(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().rstrip("\n")
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(CLEAR_SCREEN)

@@ -379,6 +379,6 @@ def test_every_fault_of_log_and_ceremony_is_in_the_catalogue():
         "CER-ROSTER", "CER-ROLE", "CER-KEYFILE", "CER-NOT-CONFIRMED", "CER-COMPONENT",
         "CER-NO-ENVELOPE", "CER-FONT", "CER-FILE",
         "CER-SHARE", "CER-NO-HSM", "CER-NOT-SEEN", "CER-TERMINAL", "CER-ENTRY", "CER-MESSAGE",
-        "CER-REHEARSAL", "AUDIT-NONCE", "AUDIT-TARGET", "SHARES",
+        "CER-REHEARSAL", "LAB-BUNDLE", "AUDIT-NONCE", "AUDIT-TARGET", "SHARES",
     }  # fmt: skip
     assert codes <= set(catalogue())
