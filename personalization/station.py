@@ -333,6 +333,23 @@ class Station:
         self._settle(self.last)
         return self._report(job)
 
+    def clean(self) -> Outcome:
+        """A cleaning cycle between two cards. Rejected S-BUSY with a card inside, or without a cleaner."""
+        if self._with.clean is None or self._state not in (State.READY, State.BLOCKED):
+            raise Rejected("S-BUSY", self._state.value, station=self.name)
+        if self._state is State.BLOCKED:
+            self._go(State.READY)
+        self._go(State.CLEANING)
+        try:
+            self._with.clean()
+        except PrinterFault as fault:
+            if fault.situation is Situation.OFFLINE:
+                return self._lost(fault)
+            self._go(State.BLOCKED)
+            return self._outcome(End.NEEDS_PERSON, fault)
+        self._settle(self._with.printer.state())
+        return Outcome(End.IDLE)
+
     # -- attach and look -------------------------------------------------------------------------------------
 
     def _attach(self) -> None:

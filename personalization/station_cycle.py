@@ -83,7 +83,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Equipment:
-    """What a station owns. `others` are the idle neighbours' readers, watched while a card is seated."""
+    """What a station owns.
+
+    `others` are the neighbours' readers, watched while a card is seated; `clean` runs the machine's
+    cleaning cycle, where it has one.
+    """
 
     printer: CardPrinter
     reader: CardReader
@@ -93,6 +97,7 @@ class Equipment:
     loader: Executor
     others: tuple[CardReader, ...] = ()
     seat_seconds: float = SEAT_SECONDS
+    clean: Callable[[], None] | None = None
 
 
 class Cycle:

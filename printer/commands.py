@@ -269,6 +269,20 @@ class EvolisPrinter:
             raise PrinterFault("P-L09", Situation.FULL, "the command was lost on the line")
         raise self._contradiction(after, "ejected")
 
+    # -- maintenance -----------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """A cleaning cycle (`Scp`): the ribbon is out and a cleaning card lies in the feeder.
+
+        Rejected P-X02 when a card is inside, PrinterFault P-K02 when the machine did not clean.
+        """
+        before = self.state()
+        if before.position is not Position.NONE:
+            raise Rejected("P-X02", "a card is inside", position=before.position.value)
+        outcome = self._session.act("Scp")
+        if outcome.nak or not outcome.sure:
+            raise PrinterFault("P-K02", Situation.BLOCKED, "not cleaned")
+
     # -- shared --------------------------------------------------------------------------------------------
 
     def _move(self, command: str, target: Position) -> None:

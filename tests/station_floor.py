@@ -63,6 +63,7 @@ class Bay:
             clock=self.centre.clock,
             loader=self.loader,
             others=tuple(self.others),
+            clean=self.printer.clean,
             seat_seconds=0.2 if isinstance(self.slot, Slot) else SEAT_SECONDS,
         )
         desk = Desk(put["db"](self.centre.db), self.centre.clock, journal, OPERATOR)
