@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TypeVar
 
-from cardos.card import Card
 from core.apdu import CardChannel, CardReader
 from runtime.demo.slots import Hand
 
@@ -24,7 +23,7 @@ class Lane:
     reader: CardReader
 
     @contextmanager
-    def holding(self, chip: Card) -> Iterator[None]:
+    def holding(self, chip: CardChannel) -> Iterator[None]:
         """The card lies on the reader."""
         self.hand.insert(chip)
         try:
