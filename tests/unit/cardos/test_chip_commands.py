@@ -5,7 +5,7 @@ import pytest
 from cardos import spec
 from cardos.memory import Eeprom, JournalFull
 from core import crypto
-from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, Host, bank, key, psam, white
+from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, WHITE, Host, bank, key, psam, white
 
 T = TERMINAL.hex()
 
@@ -50,6 +50,9 @@ def host() -> Host:
         ("00B095FF00", 0x6B00),
         ("00B095001F", 0x6C1E),
         ("00B0950014", 0x6281),
+        ("00B09500F0", 0x6700),  # more than an answer holds
+        ("00A40000023F0005", 0x6C17),
+        ("00B2AAD000", 0x6981),  # by tag: variable files only
         ("00B0A00000", 0x6A86),
         ("00B0800000", 0x6A86),
         ("00B0000000", 0x6A82),  # no current file
@@ -105,6 +108,55 @@ def test_a_challenge_serves_the_next_command_only():
     assert host.sw(b"\x00\x82\x00\x00\x08" + cryptogram) == 0x6984
     whole = host.challenge(8)  # eight bytes are used whole
     assert host.sw(b"\x00\x82\x00\x00\x08" + crypto.des_encrypt(b"\xff" * 8, whole)) == 0x9000
+
+
+def test_a_command_that_is_none_takes_the_challenge_too():
+    host = white()
+    block = host.challenge().ljust(8, b"\x00")
+    assert host.sw("00A4") == 0x6700
+    assert host.sw(b"\x00\x82\x00\x00\x08" + crypto.des_encrypt(WHITE, block)) == 0x6984
+
+
+def test_a_short_id_makes_its_file_the_current_one_and_select_ends_that(host):
+    host.protected_ok("04D69500", bytes(range(30)), key("line"))
+    host.ok("00B0950001")
+    assert host.ok("00B0000404") == bytes((4, 5, 6, 7))
+    host.select(PURSE_AID)
+    assert host.sw("00B0000404") == 0x6A82
+
+
+def test_a_blocked_application_gives_no_file_away(host):
+    host.protected_ok("841E0000", b"", key("line"))
+    assert host.sw("00A40000020015") == 0x6A81
+
+
+def test_protected_answers_leave_room_for_their_mac(host):
+    assert host.create(0x1B, bytes.fromhex("A800FFF0F0FF7F")) == 0x9000
+    host.protected_ok("04D69B00", bytes(range(235)), key("line"))
+    answer = host.protected_ok("04B09B00", b"", key("line"), le=235)
+    assert answer[:-4] == bytes(range(235))
+    assert host.protected("04B09B00", b"", key("line"), le=236)[1] == 0x6700
+    assert len(host.protected_ok("04B09B00", b"", key("line"), le=0)) == 239
+    assert host.create(0x1C, bytes.fromhex("EC00FFF0F0FFFF")) == 0x9000
+    record = b"\xaa\xe2" + bytes(226)  # as much as an encrypted write carries
+    host.protected_ok("04E200E0", record, key("line"), cipher=True)
+    answer = host.protected_ok("04B201E4", b"", key("line"), le=0)
+    assert crypto.sm_decrypt(key("line"), answer[:-4]) == record
+
+
+def test_damaged_content_is_given_with_a_warning(host):
+    from cardos.filesystem import Node
+
+    host.protected_ok("04D69500", bytes(range(30)), key("line"))
+    host.ok("00E200D010" + "11" * 16)
+    directory = Node(host.card._memory, host.card._chip.session.df)
+    for fid in (0x15, 0x1A):
+        at = directory.child(fid).body + 3
+        host.card._memory.program(at, bytes((host.card._memory.byte(at) ^ 1,)))
+    data, sw = host.send("00B0950000")
+    assert (sw, data[:4]) == (0x6281, bytes((0, 1, 2, 2)))
+    data, sw = host.send("00B201D400")
+    assert (sw, data[:4].hex()) == (0x6281, "11111110")
 
 
 def test_state_is_a_level_and_a_later_pin_lowers_it(host):
@@ -484,6 +536,9 @@ def test_t0_uses_get_response_and_6c():
     assert host.sw("805C000205") == 0x6C04
     assert host.sw("00A40000023F00") == 0x6117
     assert host.sw("00C0000020") == 0x6C17
+    host.sw("0084000004")  # any other command drops what waited
+    assert host.sw("00C0000000") == 0x6985
+    assert host.sw("00A40000023F00") == 0x6117
     part, sw = host.send("00C0000010")
     assert (len(part), sw) == (16, 0x6107)
     assert len(host.ok("00C0000007")) == 7

@@ -4,7 +4,8 @@ import pytest
 
 from cardos.client import CardSession, ChipError
 from cardos.psam_requests import DeriveSamKey, SamCrypt, SamCryptMode
-from cardos.requests import ReloadPin, VerifyPin
+from cardos.requests import ReloadPin, SelectName, VerifyPin
+from cardos.spec import AID_PURSE
 from core import crypto
 from core.errors import DeviceFault
 from tests.chip_bench import bank, key, psam
@@ -48,6 +49,10 @@ def test_a_temporary_key_dies_with_the_next_and_with_select(sam):
     sam.send(DeriveSamKey(0x28, 1, (FACTOR,)))
     with pytest.raises(ChipError, match="CHIP-9403"):
         sam.send(DeriveSamKey(0x28, 9, (FACTOR,)))
+    with pytest.raises(ChipError, match="CHIP-6901"):
+        sam.send(SamCrypt(SamCryptMode.ENCRYPT, bytes(8)))
+    sam.send(DeriveSamKey(0x28, 1, (FACTOR,)))
+    sam.send(SelectName(AID_PURSE))
     with pytest.raises(ChipError, match="CHIP-6901"):
         sam.send(SamCrypt(SamCryptMode.ENCRYPT, bytes(8)))
 
