@@ -51,9 +51,10 @@ class BatchDesk:
         return [case for case in cases if case.batch == batch and case.state in COUNTED]
 
     def purchases_of(self, batch: int) -> list[PurchaseEntry]:
-        """Purchases of a batch, those not yet sent among them."""
+        """Purchases of a batch: those not yet sent, and those the host was told of without TAC, among them."""
         entries = self._session.store.purchases.values()
-        return [e for e in entries if e.spent and not e.settled and e.batch in (0, batch)]
+        spent = [e for e in entries if e.spent and not e.settled and e.batch in (0, batch)]
+        return spent + [e for e in entries if e.doubtful and e.told and e.batch == batch]
 
     def totals(self, batch: int) -> Totals:
         """Number and sum by transaction type."""
@@ -80,6 +81,7 @@ class BatchDesk:
             raise Unavailable("TERM-WAITING", "a reversal or confirmation has no answer yet")
         if self._sales is not None:
             self._sales.upload()
+            self._sales.tell_doubtful()
         batch = session.batch
         totals = self.totals(batch)
         trace = session.trace()

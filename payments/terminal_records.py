@@ -110,7 +110,8 @@ class LoadCase:
 @dataclass(frozen=True)
 class PurchaseEntry:
     """One purchase at this terminal. `sale` is the cashier's own id: the same sale never charges twice.
-    `aside`: the card did not come back and others are served; it is settled whenever it comes.
+    `aside`: the card did not come back and others are served; it is settled whenever it comes. `told`: the host
+    knows of it without its TAC.
 
     `batch` and `trace` are given at the first upload and kept, so that a repeat is byte-equal; `code` is
     field 39 of the final answer, empty while the record waits. `reference` is the host's field 37. `settled`: its
@@ -126,6 +127,7 @@ class PurchaseEntry:
     reference: str = ""
     aside: bool = False
     settled: bool = False
+    told: bool = False
 
     @property
     def spent(self) -> bool:
@@ -136,6 +138,18 @@ class PurchaseEntry:
     def waiting(self) -> bool:
         """Whether the host has still to be told."""
         return self.spent and not self.code
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the card may have paid although there is no TAC: people decide, nobody is paid before."""
+        pending = self.record.status in (PurchaseStatus.PENDING, PurchaseStatus.UNCERTAIN)
+        return pending and self.record.log_seen is not False
+
+    @property
+    def lost(self) -> bool:
+        """Whether no proof can come any more, and the host knows all there is to know."""
+        uncertain = self.record.status is PurchaseStatus.UNCERTAIN
+        return uncertain and (self.told or not self.doubtful)
 
     @property
     def torn(self) -> bool:

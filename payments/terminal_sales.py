@@ -7,6 +7,7 @@ step that cannot be undone; an upload keeps its trace number, so that sending it
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from cardos.client import CardSession, ChipError
 from cardos.requests import ReadBinary, SelectName
@@ -18,7 +19,7 @@ from payments.capp import CappRecord, prepare_update
 from payments.messages import Message
 from payments.purse import TERMINAL_COUNTER_LENGTH, Psam, open_purse, pay, recover
 from payments.purse_data import PURCHASE, PurchaseEvidence, instant_of
-from payments.purse_records import PurchaseRecord, PurchaseStatus
+from payments.purse_records import UNKNOWN_TAC, PurchaseRecord, PurchaseStatus
 from payments.terminal_host import HostSession
 from payments.terminal_lists import CardLists
 from payments.terminal_records import PurchaseEntry
@@ -183,6 +184,23 @@ class SalesDesk:
         # Not synced: should the power go, the same message goes again and gets the same answer.
         self.session.store.put_purchase(answered, sync=False)
 
+    def tell_doubtful(self) -> int:
+        """Before a batch ends: what has no TAC goes to the host as it is (purse-card.md 13.2 step 6); how many.
+
+        The TAC is zeros, so it is kept there for people and never posted. The entry stays here: when the
+        card comes back with the TAC, the purchase is uploaded like any other.
+        """
+        store = self.session.store
+        untold = [e for e in store.purchases.values() if e.doubtful and not e.told]
+        for entry in untold:
+            numbered = replace(entry, batch=self.session.batch, trace=store.next_trace())
+            store.put_purchase(numbered)
+            reply = self.session.ask(partial(self.message, numbered), self.session.waits.other)
+            if reply.message is None or not responses.code(reply.code).final:
+                raise Unavailable("TERM-SILENT", "no final answer to a doubtful purchase")
+            store.put_purchase(replace(numbered, told=True))
+        return len(untold)
+
     def _current(self, number: int) -> PurchaseEntry:
         """The entry, renumbered when a sign-on brought a new batch."""
         return self._numbered([self.session.store.purchases[number]])[0]
@@ -220,13 +238,18 @@ class Journal:
         if entry is None:
             entry = PurchaseEntry(self.number, record, self.sale)
         self.last = replace(entry, record=record)
+        if self.last.spent and entry.told:  # its TAC is news: another message than the one without
+            self.last = replace(self.last, told=False, batch=0, trace=0)
         # OPENED is written without sync: nothing irreversible was sent, and PENDING follows at once.
         store.put_purchase(self.last, sync=record.status is not PurchaseStatus.OPENED)
 
 
 def evidence(entry: PurchaseEntry) -> PurchaseEvidence:
-    """Field 58 of a purchase."""
-    return PurchaseEvidence.parse(PURCHASE.encode() + entry.record.evidence())
+    """Field 58 of a purchase; of a doubtful one with a TAC of zeros."""
+    record = entry.record
+    if entry.doubtful:
+        record = replace(record, tac=UNKNOWN_TAC)
+    return PurchaseEvidence.parse(PURCHASE.encode() + record.evidence())
 
 
 def paid_at(record: PurchaseRecord) -> datetime | None:

@@ -168,9 +168,10 @@ class TerminalStore:
         Purchases with a cashier's id stay for one batch more: their id must not charge a second time.
         """
         for number, entry in list(self.purchases.items()):
-            if entry.settled or (entry.code and entry.batch == batch and not entry.sale):
+            sold = entry.code and entry.batch == batch
+            if entry.settled or entry.lost or (sold and not entry.sale):
                 del self.purchases[number]
-            elif entry.code and entry.batch == batch:
+            elif sold:
                 self.purchases[number] = replace(entry, settled=True)
         for number, case in list(self.loads.items()):
             if not case.open and case.batch == batch:

@@ -364,6 +364,42 @@ def test_a_record_locked_by_others_is_left_alone(bench: Bench) -> None:
     assert balance(card) == 5_000
 
 
+def test_a_torn_sale_is_told_at_the_days_end_and_proven_when_the_card_returns(bench: Bench) -> None:
+    card = loaded(bench)
+    bench.wrap = lambda channel: Hand(channel, DEBIT, True)
+    with pytest.raises(OutcomeUnknown):
+        bench.terminal.pay(250, "till-1")
+    bench.wrap = lambda channel: channel
+    assert bench.terminal.settle().totals.kinds["36"].amount == 250
+    (told,) = bench.host.purchases.values()
+    assert told.tac == bytes(4)
+    bench.lay(card)
+    paid, _ = bench.terminal.settle_card()
+    assert [entry.spent for entry in paid] == [True]
+    bench.terminal.settle()
+    proven = [one for one in bench.host.purchases.values() if one.tac != bytes(4)]
+    assert [(one.amount, one.counter) for one in proven] == [(250, told.counter)]
+    assert bench.terminal.store.empty()
+
+
+def test_a_sale_no_card_can_prove_any_more_is_told_once(bench: Bench, tmp_path: Path) -> None:
+    card = loaded(bench)
+    bench.wrap = lambda channel: Hand(channel, DEBIT, True)
+    with pytest.raises(OutcomeUnknown):
+        bench.terminal.pay(250, "till-1")
+    bench.wrap = lambda channel: channel
+    other = Bench(tmp_path / "other", bench.host)
+    other.terminal.update_lists()
+    other.lay(card)
+    other.terminal.pay(100)
+    bench.lay(card)
+    paid, _ = bench.terminal.settle_card()
+    assert [(entry.record.status, entry.record.log_seen) for entry in paid] == [("uncertain", True)]
+    bench.terminal.settle()
+    assert [one.tac for one in bench.host.purchases.values()] == [bytes(4)]
+    assert bench.terminal.store.purchases == {}
+
+
 def test_not_enough_money_debits_nothing(bench: Bench) -> None:
     card = loaded(bench, 100)
     with pytest.raises(ChipError) as refusal:
