@@ -33,7 +33,7 @@ MERCHANTS = (
 )
 FEE_POINTS = 30
 DEBIT = 0x54
-LOAD_YUAN, PRICE_FEN = (20, 100), (150, 1_990)
+LOAD_YUAN, PRICE_FEN = (60, 200), (150, 1_990)  # the least load pays for the dearest day
 FEN_PER_YUAN = 100
 MAX_PAYMENTS = 3
 
