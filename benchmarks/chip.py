@@ -12,8 +12,8 @@ Readers: one private pcscd, four virtual slots, four cards at once, measured in 
     wire        a constant answer with our framing: what pcscd and the wire cost alone
 
 Work: READ BINARY of 16 bytes from a 64-byte file of zeros that was created and selected. Shown are the
-median over rounds of each round's median, ratios to both, what each costs beyond the wire, and the share of
-an APDU that is ours.
+median over rounds of each round's median, the median of the ratios formed round by round with their spread,
+the CPU time of each card's own process per APDU, and the share of an APDU that is ours.
 
 Purchase in process: CPU time of INITIALIZE and DEBIT on a permit with the test keys, split into crypto,
 memory and the rest. Crypto and memory are the recorded calls of one purchase, replayed alone; header bytes
@@ -110,10 +110,11 @@ def commands(port: int, folder: Path) -> dict[str, list[str] | None]:
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator[None]:
+def running(command: list[str]) -> Iterator[int]:
+    """A card's process while it runs; its number."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(END_SECONDS)
@@ -143,21 +144,29 @@ def median_microseconds(channel: PcscChannel, count: int) -> float:
     return statistics.median(times) / 1000
 
 
+def cpu_nanoseconds(process: int) -> int:
+    """CPU time of all threads of a process."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
 def readers(rounds: int, apdus: int) -> dict[str, Any]:
     """The four cards on one pcscd; microseconds per APDU."""
     medians: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
     missing: list[str] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         daemon = stack.enter_context(PrivatePcscd(readers=2))
         channels: dict[str, PcscChannel] = {}
+        processes: dict[str, int] = {}
         names = ("ours", "vicc", "vicc+ack", "wire")
         for name, (reader_name, port) in zip(names, daemon.slots.items(), strict=True):
             command = commands(port, folder)[name]
             if command is None:
                 missing.append(f"{name}: install vsmartcard-vpicc and python3-pycryptodome")
                 continue
-            stack.enter_context(running(command))
+            processes[name] = stack.enter_context(running(command))
             reader = PcscReader(reader_name)
             stack.callback(reader.close)
             if not reader.wait(True, SEEN_SECONDS):
@@ -168,9 +177,27 @@ def readers(rounds: int, apdus: int) -> dict[str, Any]:
         for _ in range(rounds):
             for name, channel in channels.items():
                 count = SLOW_APDUS if name == "vicc" else apdus
+                before = cpu_nanoseconds(processes[name])
                 medians.setdefault(name, []).append(median_microseconds(channel, count))
-    result = {name: statistics.median(values) for name, values in medians.items()}
-    return {"microseconds_per_apdu": result, "rounds": medians, "missing": missing}
+                spent = (cpu_nanoseconds(processes[name]) - before) / count / 1000
+                cpu.setdefault(name, []).append(spent)
+    return {
+        "microseconds_per_apdu": {name: statistics.median(m) for name, m in medians.items()},
+        "card_cpu_per_apdu": {name: statistics.median(c) for name, c in cpu.items()},
+        "times_slower_than_ours": {
+            name: against(m, medians["ours"]) for name, m in medians.items()
+        },
+        "times_ours_in_card_cpu": {name: against(c, cpu["ours"]) for name, c in cpu.items()},
+        "rounds": medians,
+        "cpu_rounds": cpu,
+        "missing": missing,
+    }
+
+
+def against(theirs: list[float], ours: list[float]) -> dict[str, float]:
+    """Ratios to ours, formed round by round."""
+    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+    return {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
 def cpu_microseconds(work: Callable[[], None], times: int, rounds: int) -> float:
@@ -302,17 +329,20 @@ def read_binary_in_process(rounds: int) -> float:
     return cpu_microseconds(lambda: card.transmit(READ) and None, 2000, rounds)
 
 
+def shown(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+
+
 def show(result: dict[str, Any]) -> None:
     out = sys.stdout.write
-    found = result["readers"]["microseconds_per_apdu"]
-    bases = [name for name in ("vicc", "vicc+ack") if name in found]
+    found = result["readers"]
     out(f"READ BINARY, 16 bytes, over PC/SC ({result['load']})\n")
-    for name, value in found.items():
-        ratios = "".join(f"{found[base] / value:9.1f} x {base}" for base in bases)
-        out(f"  {name:<10}{value:10.1f} us per APDU {ratios}\n")
-    if "vicc+ack" in found:
-        own, other = (found[name] - found["wire"] for name in ("ours", "vicc+ack"))
-        out(f"  beyond the wire: ours {own:.0f} us, vicc+ack {other:.0f} us, {other / own:.1f} x\n")
+    out(f"  {'':<10}{'us per APDU':>14}{'x ours':>26}{'CPU of the card':>20}{'x ours':>26}\n")
+    for name, value in found["microseconds_per_apdu"].items():
+        cpu = found["card_cpu_per_apdu"][name]
+        slower = shown(found["times_slower_than_ours"][name])
+        out(f"  {name:<10}{value:14.1f}{slower:>26}{cpu:20.1f}")
+        out(f"{shown(found['times_ours_in_card_cpu'][name]):>26}\n")
     for line in result["readers"]["missing"]:
         out(f"  left out: {line}\n")
     out(
@@ -332,7 +362,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description="The chip's benchmarks.")
-    asked.add_argument("--rounds", type=int, default=5)
+    asked.add_argument("--rounds", type=int, default=7)
     asked.add_argument("--apdus", type=int, default=300)
     asked.add_argument("--json", action="store_true")
     options = asked.parse_args()

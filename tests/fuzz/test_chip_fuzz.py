@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz.chip_fuzz import images, play
 
-ATHERIS_SECONDS = 30
+ATHERIS_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
