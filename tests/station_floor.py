@@ -101,17 +101,23 @@ class Bay:
         return f"{self.name}-B{number:04d}"
 
     def turns(
-        self, help_out: Callable[["Bay", Outcome], None], limit: int = MAX_TURNS
+        self,
+        help_out: Callable[["Bay", Outcome], None],
+        limit: int = MAX_TURNS,
+        resume: bool = False,
     ) -> list[Outcome]:
-        """Run until idle or stopped; an operator helps where a person is needed."""
+        """Run until idle or stopped; an operator helps where a person is needed.
+
+        `resume`: a supervisor clears a stopped station, and it goes on.
+        """
         assert self.station is not None
         outcomes = []
         for _ in range(limit):
             outcome = self.station.run_once()
             outcomes.append(outcome)
-            if outcome.end in (End.IDLE, End.STOPPED):
+            if outcome.end is End.IDLE or (outcome.end is End.STOPPED and not resume):
                 return outcomes
-            if outcome.end in (End.NEEDS_PERSON, End.WAITING, End.UNCERTAIN):
+            if outcome.end not in (End.MADE, End.SPOILED):
                 help_out(self, outcome)
         raise AssertionError(f"no end after {limit} turns: {outcomes[-3:]}")
 

@@ -155,7 +155,7 @@ class Floor:
         good = [card for card in cards if card.place in GOOD]
         if len(cards) != fed:
             found.append(f"{fed} blanks were fed, {len(cards)} are on the books")
-        if len(good) != orders or len(live) != orders or set(live.values()) != {1}:
+        if len(good) != orders or len(live) != orders or any(count != 1 for count in live.values()):
             found.append(f"{len(good)} good cards for {orders} orders, live {live.most_common(3)}")
         chips = [card.chip_serial for card in cards if card.chip_serial]
         if len(chips) != len(set(chips)):

@@ -1,0 +1,185 @@
+"""A whole floor under a scripted mix of all faults, each station in its own thread (issue: 4 stations, 200 cards).
+
+``python -m tests.station_soak [--cards N] [--stations N] [--pcsc]`` runs it and prints what it came to.
+"""
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import segno
+from PIL import Image
+from sqlalchemy import select
+
+from personalization.artwork import box_pixels, qr_text
+from personalization.states import GOOD
+from personalization.station import End, Outcome
+from personalization.tables import PlasticRow, SpoilRow
+from runtime.supervisor import Supervisor
+from tests.station_floor import TEMPLATE, Bay, floor
+from tests.station_operator import Floor
+
+# Every fault of printer.md 4.2 that a single floor can meet; F6, F26 and F28 are played elsewhere.
+SCRIPTS = (
+    "F1", "F2", "F2\nF2", "F3", "F4", "F5", "F7 during(m, 300)", "F8 during(y, 40)", "F9", "F10",
+    "F10 during(c, 500)", "F11 on(Se)", "F12", "F13", "F13 during(k, 100)", "F14 on(Sis)",
+    "F14 during(y, 200)", "F14 done(Se)", "F15 during(m, 10)", "F16 on(Sis)", "F17 on(Sp, 2)",
+    "F17 after(20000)", "F18 on(Sp, 3)", "F18 on(Se)", "F19 on(Sis)", "F20 after(9000)",
+    "F21 after(15000)", "F22 on(Sp)", "F24", "F25", "F27",
+)  # fmt: skip
+PAUSE_CARDS = 2  # good cards between two faults, or a station stops more than it works
+LONGEST_SECONDS = 1_500.0
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What a run came to."""
+
+    cards: int
+    stations: int
+    faults: int
+    spoiled: dict[str, int]
+    helped: dict[str, int]
+    seconds: float
+    wrong: tuple[str, ...]
+
+
+class Scripted:
+    """Arms the next fault of a station's own shuffled list after every few good cards."""
+
+    def __init__(self, people: Floor, bays: Sequence[Bay], seed: int, pause: int) -> None:
+        self._people = people
+        self._bays = {bay.name: bay for bay in bays}
+        self._pause = pause
+        self._good: Counter[str] = Counter()
+        self._lists: dict[str, list[str]] = {}
+        for bay in bays:
+            scripts = list(SCRIPTS)
+            random.Random(f"{seed}/{bay.name}").shuffle(scripts)
+            self._lists[bay.name] = scripts
+        self.armed: Counter[str] = Counter()
+
+    def heard(self, name: str, outcome: Outcome) -> None:
+        """A turn has ended: help, or make trouble."""
+        bay = self._bays[name]
+        if outcome.end is End.MADE:
+            self._good[name] += 1
+            if self._good[name] % self._pause == 0 and self._lists[name]:
+                script = self._lists[name].pop()
+                self.armed[script.split()[0]] += 1
+                bay.simulator.inject(script)
+        elif outcome.end not in (End.SPOILED, End.IDLE):
+            self._people.help(bay, outcome)
+
+
+def soak(
+    folder: Path, *, cards: int, stations: int, seed: int = 1, pause: int = PAUSE_CARDS,
+    places: Sequence[tuple[Any, Any]] = (), pictures: bool = True,
+) -> Soaked:  # fmt: skip
+    """Make `cards` cards on `stations` stations; everything must be explained at the end."""
+    began = time.monotonic()
+    tray = min(100, cards * 2 // stations + 12)
+    out = {} if pictures else {"out": None}
+    with ExitStack() as stack:
+        bays = stack.enter_context(
+            floor(folder, stations=stations, people=cards, tray=tray, places=places, **out)
+        )
+        people = Floor(bays, tray)
+        trouble = Scripted(people, bays, seed, pause)
+        for bay in bays:
+            bay.start()
+        made = 0
+        while made < cards:
+            running = Supervisor(
+                [bay.station for bay in bays if bay.station is not None],
+                heard=trouble.heard, until_idle=True, person_seconds=0.01,
+            )  # fmt: skip
+            running.start()
+            assert running.join(LONGEST_SECONDS)
+            before, made = made, _good(bays[0])
+            assert made > before, f"no card was made in a whole round; {made} so far"
+        wrong = [*people.violations(orders=cards), *people.close()]
+        if pictures:
+            wrong += faces_and_chips(folder, bays[0])
+        with bays[0].centre.db.read() as tx:
+            spoiled = Counter(tx.scalars(select(SpoilRow.code)))
+    return Soaked(
+        cards, stations, trouble.armed.total(), dict(sorted(spoiled.items())), dict(people.helped),
+        round(time.monotonic() - began, 1), tuple(wrong),
+    )  # fmt: skip
+
+
+def _good(bay: Bay) -> int:
+    with bay.centre.db.read() as tx:
+        return sum(place in GOOD for place in tx.scalars(select(PlasticRow.place)))
+
+
+def faces_and_chips(folder: Path, bay: Bay) -> list[str]:
+    """Every printed symbol says the serial of the chip under it."""
+    wrong = []
+    with bay.centre.db.read() as tx:
+        cards = [
+            (card.chip_serial, card.card_serial)
+            for card in tx.scalars(select(PlasticRow))
+            if card.place in GOOD
+        ]
+    told = {story.parent.name: story for story in (folder / "cards").glob("*/card.json")}
+
+    by_chip = {json.loads(path.read_text())["chip_serial"]: path.parent for path in told.values()}
+    for chip_serial, card_serial in cards:
+        place = by_chip.get(chip_serial)
+        if place is None or not shows(place / "back.png", card_serial or ""):
+            wrong.append(f"the picture of chip {chip_serial} does not say {card_serial}")
+    return wrong
+
+
+def shows(picture: Path, card_serial: str) -> bool:
+    """Whether the symbol on a printed back is that of the serial: module by module."""
+
+    field = next(item for item in TEMPLATE.fields if item.kind == "qr")
+    left, top, _width, _height = box_pixels(field.box)
+    symbol = segno.make(qr_text(card_serial), error="q", version=2, boost_error=False, micro=False)
+    modules = np.array([list(row) for row in symbol.matrix_iter(border=4)], np.uint8)
+    pixels = np.asarray(Image.open(picture).convert("L"))
+    size = modules.shape[0] * 5
+    seen = pixels[top : top + size, left : left + size][2::5, 2::5] < 128
+    return bool((seen == modules.astype(bool)).all())
+
+
+def main() -> int:
+    def option(name: str, default: int) -> int:
+        return int(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else default
+
+    cards, stations = option("--cards", 200), option("--stations", 4)
+    with TemporaryDirectory() as place, ExitStack() as stack:
+        places = _over_pcsc(stack, stations) if "--pcsc" in sys.argv else ()
+        done = soak(Path(place), cards=cards, stations=stations, places=places)
+    sys.stdout.write(f"{done}\n")
+    return 1 if done.wrong else 0
+
+
+def _over_pcsc(stack: ExitStack, stations: int) -> list[tuple[Any, Any]]:
+    from cardos.pcsc import PcscReader
+    from cardos.vpcd import VirtualSlot
+    from runtime.pcscd import PrivatePcscd
+
+    daemon = stack.enter_context(PrivatePcscd(readers=-(-stations // 2)))
+    places = []
+    for name, port in list(daemon.slots.items())[:stations]:
+        reader = PcscReader(name)
+        stack.callback(reader.close)
+        places.append((VirtualSlot(("127.0.0.1", port)), reader))
+    return places
+
+
+if __name__ == "__main__":
+    sys.exit(main())
