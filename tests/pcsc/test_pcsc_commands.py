@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from foreign import find_program
 from typer.testing import CliRunner
 
 from cardos.client import CardSession
@@ -100,6 +100,14 @@ def test_a_chip_killed_inside_a_command_leaves_pcscd_and_pyscard_usable(
     slot.remove()
 
 
+def need_pcscd() -> None:
+    absent = missing()
+    if absent is not None and os.environ.get("CITYCARD_REQUIRE_PCSC"):
+        pytest.fail(f"{absent} is not installed, and this run demands real PC/SC")
+    if absent is not None:
+        pytest.skip(f"real PC/SC needs pcscd, vsmartcard-vpcd and pyscard: {absent} is missing")
+
+
 def wait_gone(pid: int) -> bool:
     """Whether a process ends within a few seconds; it is not our child."""
     pidfd = os.pidfd_open(pid)
@@ -122,9 +130,8 @@ def citycard(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_sim_card_from_start_to_end_with_a_foreign_program(tmp_path: Path) -> None:
     """The command a newcomer types: a chip, a pcscd of its own, opensc-tool, a tear, Ctrl-C."""
-    opensc = shutil.which("opensc-tool")
-    if missing() is not None or opensc is None:
-        pytest.skip("needs pcscd, vsmartcard-vpcd, pyscard and opensc")
+    need_pcscd()
+    opensc = find_program("opensc-tool")
     control = tmp_path / "hand.sock"
     words = ["sim", "card", "--private-pcscd", "--json", "--control", str(control)]
     process = subprocess.Popen(
@@ -173,8 +180,7 @@ def test_sim_card_from_start_to_end_with_a_foreign_program(tmp_path: Path) -> No
 
 
 def test_a_killed_sim_card_takes_its_pcscd_with_it(tmp_path: Path) -> None:
-    if missing() is not None:
-        pytest.skip("needs pcscd, vsmartcard-vpcd and pyscard")
+    need_pcscd()
     control = tmp_path / "hand.sock"
     left: list[Path] = []
     for _ in range(2):  # the second finds what the first left behind, and clears it away

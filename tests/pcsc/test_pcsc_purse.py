@@ -1,12 +1,12 @@
 """The chip behind a real pcscd: a whole purchase, both protocols, and programs nobody here wrote."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from foreign import find_program
 from purse_bench import Book, load, make_permit, make_psam, tac_of_purchase
 
 from cardos.card import Card
@@ -22,6 +22,11 @@ from runtime.pcscd import PrivatePcscd
 NOON = datetime(2007, 6, 18, 4, 0, tzinfo=UTC)
 SEEN = 5.0
 FOREIGN_SECONDS = 60
+ANSWERS_TO_STRANGERS = (
+    tuple(  # no such file, length, P1 P2, instruction, class, kind, no current file
+        bytes.fromhex(sw) for sw in ("6A82", "6700", "6A86", "6D00", "6E00", "6981", "6985")
+    )
+)
 
 
 @pytest.fixture
@@ -104,11 +109,8 @@ def test_a_t0_chip_speaks_through_get_response(slot: VirtualSlot, reader_name: s
 
 def foreign(program: str, *arguments: str, daemon: PrivatePcscd, text: str | None = None) -> str:
     """Run a program of somebody else against our pcscd; its output."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed")
     done = subprocess.run(
-        [path, *arguments],
+        [find_program(program), *arguments],
         input=text,
         capture_output=True,
         text=True,
@@ -137,15 +139,63 @@ def test_opensc_tool_reads_the_atr_and_sends_apdus(
     assert "6F 15 84 0E 31 50 41 59 2E 53 59 53" in answer
 
 
+class Witness:
+    """A card that writes down what it was asked and what it answered."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.seen: list[tuple[bytes, bytes]] = []
+
+    @property
+    def atr(self) -> bytes:
+        return self.card.atr
+
+    def transmit(self, apdu: bytes) -> bytes:
+        answer = self.card.transmit(apdu)
+        self.seen.append((apdu, answer))
+        return answer
+
+    def reset(self) -> bytes:
+        return self.card.reset()
+
+    def close(self) -> None:
+        self.card.close()
+
+
 def test_opensc_probing_for_foreign_cards_finds_clean_errors_only(
-    daemon: PrivatePcscd, plugged: Card, reader: PcscReader, reader_name: str
+    daemon: PrivatePcscd, slot: VirtualSlot, permit: Card, reader: PcscReader, reader_name: str
 ) -> None:
-    foreign("opensc-tool", "-r", reader_name, "-n", daemon=daemon)
+    witness = Witness(permit)
+    writes = permit.writes
+    slot.insert(witness)
+    assert reader.wait(True, SEEN)
+    output = foreign("opensc-tool", "-r", reader_name, "-a", "-n", daemon=daemon)
+    assert permit.atr.hex(":") in output.lower()
+    assert "Unsupported card" in output
+    assert len(witness.seen) > 20  # it asks for some dozens of other cards' applications
+    for apdu, answer in witness.seen:
+        assert answer in ANSWERS_TO_STRANGERS or answer[-2:] == b"\x90\x00", (apdu, answer)
+    assert permit.writes == writes
     channel = reader.connect()
     card = CardSession(channel)
     open_purse(card)
     assert card.send(GetBalance()) == 10_000
     channel.close()
+
+
+def test_opensc_follows_61xx_of_a_t0_chip(
+    daemon: PrivatePcscd, slot: VirtualSlot, reader_name: str
+) -> None:
+    """On T=0 OpenSC strips Le and fetches the answer with GET RESPONSE."""
+    witness = Witness(Card.blank(serial=bytes(range(8)), t0=True))
+    reader = PcscReader(reader_name, t0=True)
+    slot.insert(witness)
+    assert reader.wait(True, SEEN)
+    reader.close()
+    apdu = "00:A4:00:00:02:3F:00:00"
+    answer = foreign("opensc-tool", "-r", reader_name, "-c", "default", "-s", apdu, daemon=daemon)
+    assert "6F 15 84 0E 31 50 41 59 2E 53 59 53" in answer
+    assert any(raw[:2] == b"\x00\xc0" for raw, _ in witness.seen)
 
 
 def test_scriptor_runs_a_script_against_the_purse(
