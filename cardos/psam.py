@@ -1,8 +1,10 @@
 """The terminal's security module: 8070, 8072, generic crypto, keys in usage form (purse-card.md 9)."""
 
-from cardos.filesystem import Node, binary_changes
+from binascii import crc_hqx
+
+from cardos.filesystem import Node, add_child, binary_changes
 from cardos.lifecycle import KEY_TYPES, add_key, guard_of, record_changes, unwrap_key
-from cardos.memory import Change
+from cardos.memory import SET, Change
 from cardos.purse import session_mac
 from cardos.security import USAGE_MARK, USAGE_TRIES, Key, current, find_key, keys_of
 from cardos.spec import (
@@ -16,7 +18,9 @@ from cardos.spec import (
     KEY_HEADER,
     KEY_PROTECTED,
     KIND_MASK,
+    NEVER,
     NEXT_STATE_PRODUCTION,
+    OPTION_PLAIN,
     SW,
     FileKind,
     KeyType,
@@ -147,7 +151,7 @@ def init_sam(chip: Chip, command: Apdu) -> bytes:
     make = crypto.sm4_purse_session_key if sm4 else crypto.purse_session_key
     session = make(card_key, data[:4], data[4:6], shown[2:])
     mac1 = session_mac(key.fourth, session, data[6:11] + terminal + data[11:18])
-    chip.memory.commit(binary_changes(file, 0, (serial + 1).to_bytes(SERIAL_LENGTH, "big")))
+    chip.memory.commit(_serial_changes(chip, file, (serial + 1).to_bytes(SERIAL_LENGTH, "big")))
     chip.session.sam = SamPending(key.at, session, key.fourth, data[6:10])
     return shown + mac1
 
@@ -165,10 +169,23 @@ def _terminal(chip: Chip) -> bytes:
     return node.content[:6]
 
 
-def _serial(chip: Chip) -> tuple[Node, int]:
+def _serial_changes(chip: Chip, node: Node | None, value: bytes) -> list[Change]:
+    """Write the terminal serial; where the personalizer made no file for it, the OS makes its own."""
+    if node is not None:
+        return binary_changes(node, 0, value)
+    check = crc_hqx(value, 0).to_bytes(2, "big")
+    head = bytes((FileKind.BINARY,)) + FID_PSAM_SERIAL.to_bytes(2, "big")
+    head += SERIAL_LENGTH.to_bytes(2, "big") + bytes((ALWAYS, NEVER, OPTION_PLAIN, SET)) + check
+    changes = add_child(current(chip), head, SERIAL_LENGTH)
+    return [*changes, (changes[0][0] + len(head), value)]
+
+
+def _serial(chip: Chip) -> tuple[Node | None, int]:
     """The file that holds the terminal serial, and its value; 0 before its first use."""
     node = current(chip).child(FID_PSAM_SERIAL)
-    if node is None or node.kind != FileKind.BINARY or node.space < SERIAL_LENGTH:
+    if node is None:
+        return None, 0
+    if node.kind != FileKind.BINARY or node.space < SERIAL_LENGTH:
         raise Sw(SW.FILE_NOT_FOUND)
     value = int.from_bytes(node.content[:SERIAL_LENGTH], "big") if node.written else 0
     return node, value

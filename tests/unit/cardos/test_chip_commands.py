@@ -296,6 +296,18 @@ def test_a_locked_pin_is_not_opened_by_writing_it(host):
     assert host.sw("80D43A0008" + "3AF0F01133654321") == 0x6983
 
 
+def test_a_key_that_protects_must_be_there_and_open():
+    """6A88 without a control key or line key anywhere, 9303 for a line key written as locked."""
+    host = white()
+    host.ok("800E000000")
+    assert host.create(0, bytes.fromhex("3F0080F0F0FFFF")) == 0x9000
+    assert host.create(0x15, bytes.fromhex("A80010F0F0FFFF")) == 0x9000
+    assert host.protected("84D40100", bytes(21), WHITE, cipher=True)[1] == 0x6A88
+    assert host.protected("04D69500", b"\xaa", WHITE)[1] == 0x6A88
+    host.ok("80D4010015" + "36F0F0FF30" + key("line").hex())
+    assert host.protected("04D69500", b"\xaa", key("line"))[1] == 0x9303
+
+
 def test_a_locked_control_key_is_told_before_a_right_that_is_not_met(host):
     for _ in range(3):
         host.protected("84D40105", bytes(21), bytes(16), cipher=True)
@@ -553,6 +565,23 @@ def test_psam_serials_are_never_used_twice():
     first = host.ok(init)
     second = host.ok(init)
     assert (first[:4].hex(), second[:4].hex()) == ("00000000", "00000001")
+    assert host.sw("00D6980004FFFFFFFF") == 0x6982
+
+
+def test_the_terminal_serial_is_kept_by_the_os_even_without_a_file():
+    host = white("psam")
+    assert host.create(0x16, bytes.fromhex("280006F0F0FFFF")) == 0x9000
+    host.ok("00D6960006" + "328588251894")
+    assert host.create(0xDF01, bytes.fromhex("380060F0F000FFFF") + PURSE_AID) == 0x9000
+    host.select(PURSE_AID)
+    assert host.create(0, bytes.fromhex("3F003095F0FFFF")) == 0x9000
+    host.ok("80D4000013" + "220100" + key("master").hex())
+    init = "807000001C0BC5764200ED00000F360620071126093015" + "0100" + "5180484934206731"
+    assert [host.ok(init)[:4].hex() for _ in range(3)] == ["00000000", "00000001", "00000002"]
+    host.card.reset()
+    host.select(PURSE_AID)
+    assert host.ok(init)[:4].hex() == "00000003"
+    assert host.ok("00B0980004").hex() == "00000004"
     assert host.sw("00D6980004FFFFFFFF") == 0x6982
 
 
