@@ -6,7 +6,7 @@ nobody else has it.
 
 from collections.abc import Callable
 
-from cardos.card import Card
+from cardos.card import Card, Kind
 from core import crypto
 
 SERIAL_LENGTH = 8
@@ -30,7 +30,7 @@ class ChipMaker:
             raise ValueError("a lot master has 16 bytes")
         self._master = bytes(master)
 
-    def blank(self, kind: str = "permit") -> Card:
+    def blank(self, kind: Kind = "permit") -> Card:
         """The next chip of the lot: its serial is the prefix and a number, 8 bytes."""
         if self._master is None:
             raise ValueError("the lot master was never installed")
