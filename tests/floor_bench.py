@@ -172,14 +172,14 @@ class Centre:
             found.append(self.make(claim))
 
 
-def centre(db: Database, people: int = 4) -> Centre:
+def centre(db: Database, people: int = 4, blanks: int = 200) -> Centre:
     """A centre with a settled city and a full vault; `db` has its tables."""
     clock = FixedClock(START)
     with db.write() as tx:
         made = Centre(db, clock, settlers.settle(tx, clock, people))
     with db.write() as tx:  # on PostgreSQL a reader sees only what is committed
         settlers.deliver_all(tx, clock)
-    made.fill_vault()
+    made.fill_vault(blanks)
     return made
 
 

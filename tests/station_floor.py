@@ -177,7 +177,7 @@ def floor(
 
 def _release(db: Database, names: Sequence[str], people: int, tray: int, orders: int) -> Centre:
     """People who applied, one batch released, blanks issued to every station."""
-    city = centre(db, people)
+    city = centre(db, people, max(200, tray * len(names)))
     city.order(*range(orders))
     city.attach(*names)
     batch = city.release()
