@@ -8,12 +8,11 @@ where `left` is what the books say still lies in the feeder, and a blind count s
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from core.db import Tx
-from personalization.states import GOOD, IN_WORK, WASTE, Place
+from personalization.states import IN_WORK, WASTE, Place
 from personalization.tables import MoveRow, PlasticRow, SpoilRow, TrayRow
 
 SUPPLIER, VAULT, DESTROYED, SAMPLES, LOST, FOUND = (
@@ -63,68 +62,33 @@ def tray_place(tray: str) -> str:
     return f"tray:{tray}"
 
 
-def _flow(tx: Tx, *conditions: ColumnElement[bool]) -> int:
-    return tx.scalar(select(func.coalesce(func.sum(MoveRow.quantity), 0)).where(*conditions)) or 0
-
-
-def _cards(tx: Tx, places: frozenset[Any], *conditions: ColumnElement[bool]) -> int:
-    return (
-        tx.scalar(
-            select(func.count())
-            .select_from(PlasticRow)
-            .where(PlasticRow.place.in_(places), *conditions)
-        )
-        or 0
-    )
-
-
 def vault(tx: Tx, lot: str) -> int:
     """Blanks of a lot in the vault."""
-    mine = MoveRow.lot == lot
-    return _flow(tx, mine, MoveRow.target == VAULT) - _flow(tx, mine, MoveRow.source == VAULT)
+    return _gain(_flows(tx, MoveRow.lot == lot), VAULT)
 
 
 def left(tx: Tx, tray: str) -> int:
     """Blanks of a tray that were not fed, by the books."""
     place = tray_place(tray)
     fed = tx.scalar(select(func.count()).where(PlasticRow.tray == tray)) or 0
-    return _flow(tx, MoveRow.target == place) - _flow(tx, MoveRow.source == place) - fed
-
-
-_SPOILED = frozenset({*WASTE, Place.DESTROYED})
-
-
-def _plastics(tx: Tx, *conditions: ColumnElement[bool]) -> dict[str, int]:
-    destroyed_good = (PlasticRow.place == Place.DESTROYED) & PlasticRow.id.not_in(
-        select(SpoilRow.card)
-    )
-    recalled = _cards(tx, frozenset({Place.DESTROYED}), destroyed_good, *conditions)
-    return {
-        "good": _cards(tx, GOOD, *conditions) + recalled,
-        "spoiled": _cards(tx, _SPOILED, *conditions) - recalled,
-        "samples": _cards(tx, frozenset({Place.SAMPLE, Place.ARCHIVED}), *conditions),
-        "missing": _cards(tx, frozenset({Place.MISSING}), *conditions),
-        "in_work": _cards(tx, IN_WORK, *conditions),
-    }
+    moved = _flows(tx, (MoveRow.target == place) | (MoveRow.source == place))
+    return _gain(moved, TRAYS) - fed
 
 
 def lot_balance(tx: Tx, lot: str | None = None) -> Balance:
     """One lot, or all: received from the supplier against everything it became."""
-    moves = [] if lot is None else [MoveRow.lot == lot]
-    plastics = [] if lot is None else [PlasticRow.lot == lot]
-    numbers = _plastics(tx, *plastics)
+    moved = _flows(tx, *([] if lot is None else [MoveRow.lot == lot]))
+    numbers = _plastics(tx, *([] if lot is None else [PlasticRow.lot == lot]))
     fed = sum(numbers.values())
-    numbers["samples"] += _flow(tx, MoveRow.target == SAMPLES, *moves)
-    numbers["missing"] += _flow(tx, MoveRow.target == LOST, *moves)
-    trays = MoveRow.target.startswith("tray:"), MoveRow.source.startswith("tray:")
+    numbers["samples"] += _into(moved, SAMPLES)
+    numbers["missing"] += _into(moved, LOST)
     return Balance(
-        opening=_flow(tx, MoveRow.source.in_((SUPPLIER, FOUND)), *moves),
+        opening=_out_of(moved, SUPPLIER) + _out_of(moved, FOUND),
         **numbers,
         returned=0,
-        destroyed=_flow(tx, MoveRow.target == DESTROYED, *moves),
-        vault=_flow(tx, MoveRow.target == VAULT, *moves)
-        - _flow(tx, MoveRow.source == VAULT, *moves),
-        left=_flow(tx, trays[0], *moves) - _flow(tx, trays[1], *moves) - fed,
+        destroyed=_into(moved, DESTROYED),
+        vault=_gain(moved, VAULT),
+        left=_gain(moved, TRAYS) - fed,
     )
 
 
@@ -145,13 +109,12 @@ def _tray_balance(
     tx: Tx, trays: ColumnElement[bool], plastics: ColumnElement[bool], counted: int | None
 ) -> Balance:
     names = [tray_place(tray) for tray in tx.scalars(select(TrayRow.id).where(trays))]
-    here, gone = MoveRow.target.in_(names), MoveRow.source.in_(names)
+    came = _flows(tx, MoveRow.target.in_(names), MoveRow.source.not_in(names))
+    went = _flows(tx, MoveRow.source.in_(names), MoveRow.target.not_in(names))
+    opening, out = sum(came.values()), sum(went.values())  # a carry inside is neither
     numbers = _plastics(tx, plastics)
-    opening = _flow(tx, here) - _flow(tx, here, gone)  # a carry inside counts neither in nor out
-    out = _flow(tx, gone) - _flow(tx, here, gone)
     rest = opening - out - sum(numbers.values())
-    samples = _flow(tx, gone, MoveRow.target == SAMPLES)
-    lost = _flow(tx, gone, MoveRow.target == LOST)
+    samples, lost = _into(went, SAMPLES), _into(went, LOST)
     numbers["samples"] += samples
     numbers["missing"] += lost
     return Balance(
@@ -163,3 +126,65 @@ def _tray_balance(
         left=rest,
         counted=counted,
     )
+
+
+# -- sums over rows ------------------------------------------------------------------------------------
+
+TRAYS = "trays"  # all trays together
+Flows = dict[tuple[str, str], int]
+_SPOILED = frozenset({*WASTE, Place.DESTROYED})
+
+
+def _kind(place: ColumnElement[str]) -> ColumnElement[str]:
+    """A place, trays taken together."""
+    return case((place.startswith("tray:"), TRAYS), else_=place)
+
+
+def _flows(tx: Tx, *conditions: ColumnElement[bool]) -> Flows:
+    """How many blanks went from where to where."""
+    source, target = _kind(MoveRow.source.expression), _kind(MoveRow.target.expression)
+    found = tx.execute(
+        select(source, target, func.sum(MoveRow.quantity))
+        .where(*conditions)
+        .group_by(source, target)
+    )
+    return {(here, there): int(count) for here, there, count in found}
+
+
+def _into(flows: Flows, place: str) -> int:
+    return sum(count for (_, target), count in flows.items() if target == place)
+
+
+def _out_of(flows: Flows, place: str) -> int:
+    return sum(count for (source, _), count in flows.items() if source == place)
+
+
+def _gain(flows: Flows, place: str) -> int:
+    return _into(flows, place) - _out_of(flows, place)
+
+
+def _plastics(tx: Tx, *conditions: ColumnElement[bool]) -> dict[str, int]:
+    """Fed cards by what became of them; a good card that was recalled and destroyed stays good."""
+    spoiled = SpoilRow.card.is_not(None)
+    found = tx.execute(
+        select(PlasticRow.place, spoiled, func.count())
+        .outerjoin(SpoilRow, SpoilRow.card == PlasticRow.id)
+        .where(*conditions)
+        .group_by(PlasticRow.place, spoiled)
+    )
+    numbers = dict.fromkeys(("good", "spoiled", "samples", "missing", "in_work"), 0)
+    for place, is_spoiled, count in found:
+        numbers[_meaning(Place(place), bool(is_spoiled))] += count
+    return numbers
+
+
+def _meaning(place: Place, is_spoiled: bool) -> str:
+    if place in IN_WORK:
+        return "in_work"
+    if place == Place.MISSING:
+        return "missing"
+    if place in (Place.SAMPLE, Place.ARCHIVED):
+        return "samples"
+    if place in _SPOILED and is_spoiled:
+        return "spoiled"
+    return "good"

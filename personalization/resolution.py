@@ -9,7 +9,7 @@ from sqlalchemy import select
 from core import events
 from core.clock import Clock
 from core.db import Tx
-from core.errors import EvidenceMismatch, NotFound, Rejected
+from core.errors import NotFound, Rejected
 from personalization import floor, incidents, journal_import, orders, plastic, work
 from personalization.plastic import Spoil
 from personalization.states import IN_WORK, WORK_ALLOWED, Place, WorkState, step
@@ -152,6 +152,8 @@ def not_found(
     row, card = _uncertain(tx, work_order)
     if row is None:
         return None
+    if card.place not in IN_WORK:  # its station came back and reported it as waste
+        raise Rejected("W-STATE", "it was found", state=card.place, allowed=WorkState.FAILED)
     plastic.missing(tx, clock, card, first.name)
     incidents.begin(
         tx, clock, incidents.LOST, card.id, f"a card of {row.acc_no} was not found", first.name,
@@ -193,8 +195,6 @@ def _uncertain(tx: Tx, work_order: str) -> tuple[WorkOrderRow | None, PlasticRow
         return None, mine[0]
     if row.state != WorkState.UNCERTAIN:
         raise Rejected("W-STATE", "not uncertain", state=row.state, allowed=WorkState.UNCERTAIN)
-    if mine[0].place not in IN_WORK:
-        raise EvidenceMismatch("W-JOURNAL", f"the card is {mine[0].place}", step="place")
     return row, mine[0]
 
 

@@ -40,6 +40,7 @@ from registry.residence import cards
 from registry.residence.domain import State
 from registry.roles import Actor, Role, require
 
+SETTLED = frozenset({WorkState.UNCERTAIN, WorkState.MADE, WorkState.ACCEPTED, WorkState.FAILED})
 RUNS = frozenset({BatchState.RELEASED, BatchState.RUNNING, BatchState.PAUSED})
 TERM = timedelta(
     minutes=10
@@ -206,7 +207,7 @@ def made(tx: Tx, clock: Clock, claim: Claim, made: Made) -> None:
     Rejected LEASE-LOST, W-CHIP-KNOWN, W-SERIAL; EvidenceMismatch W-JOURNAL.
     """
     row = _owned(tx, claim)
-    if row is None:
+    if row is None or row.state == WorkState.UNCERTAIN:  # two people look for it by now
         raise _lost(claim)
     if row.state in (WorkState.MADE, WorkState.ACCEPTED):
         return
@@ -239,7 +240,7 @@ def failed(
     """
     seen = seen or Seen()
     row = _owned(tx, claim)
-    if row is None:
+    if row is None or row.state == WorkState.UNCERTAIN:
         _late(tx, clock, claim, spoil, seen)
         return None
     if row.state == WorkState.FAILED:
@@ -266,7 +267,7 @@ def uncertain(tx: Tx, clock: Clock, claim: Claim, reason: str, seen: Seen | None
     if row is None:
         _stray(tx, clock, claim, reason, seen)
         return
-    if row.state == WorkState.UNCERTAIN:
+    if row.state in SETTLED:
         return
     card = _making(tx, clock, row, claim, seen)
     plastic.bind_if_possible(tx, clock, card, seen.card_serial, seen.chip_serial)
