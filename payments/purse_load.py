@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from cardos.client import CardSession, ChipError
 from cardos.purse_requests import CreditForLoad, GetTransactionProof, InitializeForLoad
-from cardos.spec import AID_PURSE, MAX_SERIAL, SW, Transaction
+from cardos.records import PurseLogRecord
+from cardos.requests import ReadRecord
+from cardos.spec import AID_PURSE, FID_LOG, LOG_RECORDS, MAX_SERIAL, SW, Transaction
 from core.errors import CityError, DeviceFault, Rejected
 from payments.purse import PurseCard, open_purse
 from payments.purse_records import LoadRecord, LoadRequest, LoadStatus, OutcomeUnknown
@@ -103,8 +105,10 @@ def _ask(
     request = record.request
     try:
         tac = _proof(card, request)
-        if tac is not None:
+        if tac is not None and _logged(card, record) is not False:
             return _settle(record, LoadStatus.RECOVERED, journal, tac)
+        if tac is not None:  # a counter is used once, and another load used it
+            return _settle(record, LoadStatus.NOT_EXECUTED, journal)
         if verify is not None:
             verify(card)
         claimed = _counter_now(card, request) == request.counter
@@ -121,6 +125,27 @@ def _proof(card: CardSession, request: LoadRequest) -> bytes | None:
         if refusal.sw != SW.NO_PROOF:
             raise
         return None
+
+
+def _logged(card: CardSession, record: LoadRecord) -> bool | None:
+    """Whether the proof the card shows is of this load: its log tells. None when the log does not reach it.
+
+    The card may have left before it was credited here and been loaded elsewhere with the same counter.
+    """
+    request = record.request
+    for number in range(1, LOG_RECORDS + 1):
+        try:
+            entry = PurseLogRecord.parse(card.send(ReadRecord(number, sfi=FID_LOG)))
+        except ChipError:  # the log ends here, or is not free to read on this card
+            return None
+        if (entry.serial, entry.type) == (request.counter + 1, request.type):
+            return (entry.amount, entry.terminal, entry.date, entry.time) == (
+                request.amount,
+                request.psam,
+                record.date,
+                record.time,
+            )
+    return None
 
 
 def _counter_now(card: CardSession, request: LoadRequest) -> int | None:

@@ -209,7 +209,8 @@ class World:
         except PowerLoss:
             place.off()
         except CityError as fault:
-            self.told[f"fault {fault.code}"] += 1
+            why = fault.facts.get("response", "")
+            self.told[f"fault {fault.code} {why}".strip()] += 1
         if place.terminal is not None and place.fuse.at >= 0:
             place.off()
 

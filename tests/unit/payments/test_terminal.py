@@ -181,6 +181,26 @@ def test_a_card_torn_at_the_credit_is_settled_when_it_comes_back(
     assert states(bench.host) == ["confirmed" if executed else "reversed", "confirmed"]
 
 
+def test_a_card_loaded_elsewhere_meanwhile_does_not_prove_our_load(
+    bench: Bench, tmp_path: Path
+) -> None:
+    card = permit()
+    bench.lay(card)
+    bench.wrap = lambda channel: Hand(channel, CREDIT, False)
+    with pytest.raises(OutcomeUnknown):
+        bench.terminal.load(wish())
+    bench.wrap = lambda channel: channel
+    other = Bench(tmp_path / "other")
+    other.lay(card)
+    other.terminal.load(wish(800))
+    bench.lay(card)
+    _, (settled,) = bench.terminal.settle_card(verify_pin)
+    assert settled.state is LoadState.REVERSING
+    bench.terminal.settle()
+    assert states(bench.host) == ["reversed"]
+    assert balance(card) == 800
+
+
 def test_a_card_that_never_comes_back_is_reported_unknown_not_reversed(bench: Bench) -> None:
     bench.lay(permit())
     bench.wrap = lambda channel: Hand(channel, CREDIT, True)
