@@ -25,6 +25,7 @@ other than K and S HSM-26, an LMK identifier other than ``%00`` HSM-13.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hsm_sim.errors import refusal
@@ -66,6 +67,9 @@ class _Field:
             return found.end()
 
         self.read = read or by_pattern
+
+
+_number = partial(int, base=16)
 
 
 def _raw(text: str) -> bytes:
@@ -157,7 +161,7 @@ def _fixed(name: str, kind: str, count: int) -> _Field:
         return _Field(name, f"[0-9A-F]{{{count}}}", bytes.fromhex, sized(_upper))
     if kind == "I":
         write = sized(lambda value: f"{value:0{count}X}")
-        return _Field(name, f"[0-9A-F]{{{count}}}", lambda text: int(text, 16), write)
+        return _Field(name, f"[0-9A-F]{{{count}}}", _number, write)
     if kind == "B":
         return _Field(name, f"[\\s\\S]{{{count}}}", _raw, sized(_text))
     if kind == "L":
@@ -195,6 +199,8 @@ class Layout:
         self._named = tuple(field for field in self._fields if field.name)
         self.names = tuple(field.name for field in self._named)
         self._values = tuple(field.value for field in self._named)
+        first = self._fields[0] if self._fields else None
+        self.prefix = "" if first is None or first.name else first.value(first.write(None))
         self.open_ended = any(not field.pattern and field.name for field in self._fields)
         quick = "".join(
             f"({field.pattern})" if field.name else field.pattern for field in self._fields

@@ -6,6 +6,8 @@ inside answers 41; the program's own log gets the place, never a value (R-36).
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
@@ -15,12 +17,13 @@ from hsm_sim.codec import MAX_TRAILER, TRAILER_MARK
 from hsm_sim.commands import audit, channel, data, generic, issue, purse, terminal
 from hsm_sim.device import Hsm
 from hsm_sim.errors import OK, refusal
-from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code, is_header
+from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code
 from hsm_sim.policy import FORMS, RULES, Rate, Rule
 from hsm_sim.work import HANDLERS, Client, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
+UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (
     audit,
     channel,
@@ -30,6 +33,30 @@ MODULES = (
     purse,
     terminal,
 )  # importing them registers their functions
+
+
+@dataclass(slots=True)
+class _Frame:
+    """One frame on its way: what was read from it, and what will be answered."""
+
+    start: str  # header and the code of the answer
+    code: str
+    forms: tuple[type[Request[Any]], ...]
+    request: Request[Any] | None
+    trailer: str
+    problem: CityError | None
+    error: str = OK
+    fields: bytes = b""
+    work: Work | None = None
+
+    def refuse(self, error: str) -> None:
+        """Answer this error and nothing else."""
+        self.error, self.fields = error, b""
+
+    def answer(self) -> bytes:
+        """The answer's body."""
+        told = f"{self.start}{self.error}".encode("latin-1") + self.fields
+        return told + self.trailer.encode("latin-1") if self.trailer else told
 
 
 class Engine:
@@ -46,16 +73,44 @@ class Engine:
         self, client: Client, body: bytes, header_length: int = HEADER_LENGTH, bulk: bool = False
     ) -> bytes | None:
         """The answer to a frame's body; None when it holds no code: then close the connection."""
-        header, text = body[:header_length], body[header_length:].decode("latin-1")
-        code, text = text[:CODE_LENGTH], text[CODE_LENGTH:]
-        if not is_header(header) or len(code) != CODE_LENGTH or not code.isascii():
-            return None
-        if not code.isprintable():
-            return None
+        answers = self.execute_many(client, [body], header_length, bulk)
+        return answers[0] if answers else None
+
+    def execute_many(
+        self,
+        client: Client,
+        bodies: Sequence[bytes],
+        header_length: int = HEADER_LENGTH,
+        bulk: bool = False,
+    ) -> list[bytes]:
+        """Answers to frames of one connection, in order, up to the first that holds no code.
+
+        All of them are counted in one write before the first answer leaves; when that fails each is F3.
+        """
+        frames: list[_Frame] = []
+        for body in bodies:  # three passes: each keeps its code and tables close to the processor
+            frame = _read(body, header_length, bulk)
+            if frame is None:
+                break
+            frames.append(frame)
         with self._lock:
-            error, fields, trailer = self._answer(client, code, text, bulk)
-        told = f"{answer_code(code)}{error}".encode("latin-1")
-        return header + told + fields + trailer.encode("latin-1")
+            if self._count():
+                for frame in frames:
+                    self._run(client, frame)
+                for frame in frames:
+                    self._record(client, frame)
+            if not self._count():
+                for frame in frames:
+                    frame.refuse("F3")
+        return [frame.answer() for frame in frames]
+
+    def _count(self) -> bool:
+        """Write what was counted; False when that fails: then nothing is done until it works (R-29)."""
+        try:
+            self.hsm.usage.flush()
+        except CityError:
+            return False
+        return True
 
     def tick(self) -> None:
         """Once a second: counts and checkpoints that are due. A log that cannot be written answers F3."""
@@ -75,57 +130,62 @@ class Engine:
         with self._lock:
             self.hsm.connection_ended(client.connection)
 
-    def _answer(self, client: Client, code: str, text: str, bulk: bool) -> tuple[str, bytes, str]:
-        forms = FORMS.get(code)
-        if forms is None or forms[0].bulk != bulk:
-            return "68", b"", _guess_trailer(text)
-        request, trailer, problem = _decode(forms, text)
-        work = Work(self.hsm, client, code, {})
-        kid, card, fields = "", "", b""
+    def _run(self, client: Client, frame: "_Frame") -> None:
+        """All checks, then the command; a failure is counted for the limits before the next command."""
+        work = frame.work = Work(self.hsm, client, frame.code, {})
         try:
-            self._require_client(client, forms[0])
+            if not frame.forms:
+                raise refusal("68")
+            self._require_client(client, frame.forms[0])
+            request = frame.request
             if request is None:
-                raise problem or refusal("15")
-            rule = RULES[type(request)]
-            self._require_use(client, rule, type(request))
+                raise frame.problem or refusal("15")
+            form = type(request)
+            rule = RULES[form]
+            self._require_use(client, rule, form)
             for name, key_rule in rule.keys.items():
                 work.keys[name] = self.hsm.key(getattr(request, name), key_rule)
-            card = self._require_card(work, rule, request)
-            kid = next((key.kid for key in work.keys.values()), "")
-            fields = HANDLERS[type(request)](work, request)
-            error = OK
+            if self.hsm.limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
+                self.hsm.limiter.require_card(work.lineage, self._card(frame))
+            frame.fields = HANDLERS[form](work, request)
         except CityError as refused:
-            error = bare_code(refused)
-            if not refused.code.startswith("HSM-"):
-                self._report(code, refused)
-                error = "41"
+            known = refused.code.startswith("HSM-")
+            if not known:
+                self._report(frame.code, refused)
+            frame.refuse(bare_code(refused) if known else "41")
         except Exception as bug:  # whatever it was, the client learns 41 and the HSM goes on
-            self._report(code, bug)
-            error = "41"
-        return self._settle(work, kid, card, error, fields, trailer)
+            self._report(frame.code, bug)
+            frame.refuse("41")
+        if frame.error in FAILURES:
+            self._note_failure(client, frame)
+        elif work.bad:
+            self.hsm.limiter.note_bad_tacs(client.name, work.bad)
 
-    def _settle(
-        self, work: Work, kid: str, card: str, error: str, fields: bytes, trailer: str
-    ) -> tuple[str, bytes, str]:
-        """Count the command before its answer leaves; failures feed the limits."""
+    def _card(self, frame: "_Frame") -> str:
+        """The pseudonym of the card a command is about; "" when it is about none."""
+        if frame.request is None:
+            return ""
+        name = RULES[type(frame.request)].card
+        return self.hsm.pseudonym(getattr(frame.request, name)) if name else ""
+
+    def _record(self, client: Client, frame: "_Frame") -> None:
+        """Count the command: under the key that worked, or under none when it was refused before."""
+        error, work = frame.error, frame.work
+        if error in UNCOUNTED or work is None or not self.hsm.unlocked:
+            return
+        good, bad, kid = (work.good, work.bad, work.kid) if error == OK else (0, 1, "")
+        if error in FAILURES:
+            kid = work.kid
+        # A frame of one record tells that record's outcome: the count is read from this line.
+        told = "01" if error == OK and (good, bad) == (0, 1) else error
+        line = {"client": client.name, "rc": told}
+        card = self._card(frame)
+        if card:
+            line["card"] = card
         try:
-            if error in FAILURES:
-                self._note_failure(work, card, error)
-            if error != OK:
-                fields, work.good, work.bad = b"", 0, 1
-            elif work.bad:
-                self.hsm.limiter.note_bad_tacs(work.client.name, work.bad)
-            if error not in ("F9", "F4") and self.hsm.unlocked:
-                # A frame of one record tells that record's outcome: the count is read from this line.
-                told = "01" if (work.good, work.bad, error) == (0, 1, OK) else error
-                line = {"client": work.client.name, "rc": told}
-                if card:
-                    line["card"] = card
-                done = error in (OK, *FAILURES)
-                self.hsm.usage.count(kid if done else "", work.code, work.good, work.bad, line)
+            self.hsm.usage.record(kid, frame.code, good, bad, line)
         except CityError:
-            return "F3", b"", trailer
-        return error, fields, trailer
+            frame.refuse("F3")
 
     def _require_client(self, client: Client, form: type[Request[Any]]) -> None:
         if client.role not in form.roles:
@@ -144,22 +204,11 @@ class Engine:
         elif rule.rate is Rate.BULK:
             limiter.require_bulk(client.name)
 
-    def _require_card(self, work: Work, rule: Rule, request: Request[Any]) -> str:
-        """The card's pseudonym ("" for commands without a card); HSM-F0 while the card has to wait."""
-        if not rule.card:
-            return ""
-        card = self.hsm.pseudonym(getattr(request, rule.card))
-        if rule.rate is Rate.VERIFY:
-            lineage = next(iter(work.keys.values())).lineage
-            self.hsm.limiter.require_card(lineage, lambda: card)
-        return card
-
-    def _note_failure(self, work: Work, card: str, error: str) -> None:
-        if error != "01":
-            self.hsm.limiter.note_pin_failure(work.client.name)
-            return
-        lineage = next((key.lineage for key in work.keys.values()), "")
-        self.hsm.limiter.note_failure(work.client.name, lineage, card)
+    def _note_failure(self, client: Client, frame: "_Frame") -> None:
+        if frame.error != "01":
+            self.hsm.limiter.note_pin_failure(client.name)
+        elif frame.work is not None:
+            self.hsm.limiter.note_failure(client.name, frame.work.lineage, self._card(frame))
 
     def _report(self, code: str, problem: Exception) -> None:
         """Where it broke, without a value: exception texts may quote what they choked on."""
@@ -170,12 +219,29 @@ class Engine:
         _LOG.error("command %s broke inside: %s in %s", code, type(problem).__name__, place)
 
 
+def _read(body: bytes, header_length: int, bulk: bool) -> _Frame | None:
+    """Take a body apart; None when it holds no command."""
+    text = body.decode("latin-1")
+    at = header_length + CODE_LENGTH
+    start = text[:at]
+    if len(start) != at or not (start.isascii() and start.isprintable()):
+        return None
+    code, rest = start[header_length:], text[at:]
+    told = start[:header_length] + answer_code(code)
+    forms = FORMS.get(code, ())
+    if not forms or forms[0].bulk != bulk:
+        return _Frame(told, code, (), None, _guess_trailer(rest), None)
+    return _Frame(told, code, forms, *_decode(forms, rest))
+
+
 def _decode(
     forms: tuple[type[Request[Any]], ...], text: str
 ) -> tuple[Request[Any] | None, str, CityError | None]:
     """The request of the form that fits, its trailer, or the most telling refusal."""
     problem: CityError | None = None
     for form in forms:
+        if len(forms) > 1 and not text.startswith(form.layout.prefix):
+            continue
         try:
             request, trailer = form.decode(text)
         except CityError as refused:

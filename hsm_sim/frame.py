@@ -4,6 +4,8 @@ The bulk listener has the same frame with a 4-byte length. `length` counts every
 header is printable ASCII, fixed in length per listener, and comes back in the answer.
 """
 
+from functools import cache
+
 from core.errors import CityError
 from hsm_sim.errors import OK, HsmFault, refusal
 
@@ -21,6 +23,7 @@ class BrokenStream(HsmFault):
     """The stream cannot be trusted any more: close the connection."""
 
 
+@cache
 def answer_code(code: str) -> str:
     """The code of the answer: second character one further (``M6`` -> ``M7``)."""
     return code[0] + chr(ord(code[1]) + 1)
@@ -39,11 +42,6 @@ def frame_length(prefix: bytes, limit: int = MAX_FRAME) -> int:
     if not 0 < length <= limit:
         raise BrokenStream("HSM-FRAME", "a frame's length is 0 or over the limit", length=length)
     return length
-
-
-def is_header(header: bytes) -> bool:
-    """Whether all characters are printable ASCII."""
-    return all(0x20 <= byte <= 0x7E for byte in header)
 
 
 def open_answer(body: bytes, header: bytes, code: str) -> bytes:

@@ -6,7 +6,6 @@ bounded: the oldest card is forgotten when there are more than `MAX_CARDS`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -108,6 +107,11 @@ class RateLimiter:
         told = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
         self._log.append("limit", {**body, "until": told})
 
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether any card or client has to wait at all: mostly nobody does."""
+        return bool(self._waits)
+
     # -- before a command -------------------------------------------------------------------------
 
     def require_client(self, client: str) -> None:
@@ -115,9 +119,9 @@ class RateLimiter:
         if self._waits and not self.off and self._waiting(("client", client)):
             raise refusal("F0", "this client has to wait")
 
-    def require_card(self, lineage: str, card: Callable[[], str]) -> None:
-        """HSM-F0 while this card has to wait; `card` gives its pseudonym."""
-        if self._waits and not self.off and self._waiting(("card", lineage, card())):
+    def require_card(self, lineage: str, card: str) -> None:
+        """HSM-F0 while this card (its pseudonym) has to wait."""
+        if self._waits and not self.off and self._waiting(("card", lineage, card)):
             raise refusal("F0", "this card has to wait")
 
     def require_export(self, client: str) -> None:

@@ -24,6 +24,7 @@ KEY_BYTES = {
 }
 DES_ALGORITHMS = ("D1", "T2", "T3")
 AES_ALGORITHMS = ("A1", "A2", "A3")
+_ECB = modes.ECB()
 
 
 class SecretKey:
@@ -79,8 +80,10 @@ class SecretKey:
 def ecb_cipher(alg: str, material: bytes) -> Cipher[modes.ECB]:
     """The block cipher of an algorithm; two-key and single DES are expanded to three keys."""
     if alg in DES_ALGORITHMS:
-        expanded = {8: material * 3, 16: material + material[:8]}.get(len(material), material)
-        return Cipher(TripleDES(expanded), modes.ECB())
+        length = len(material)
+        if length != 24:
+            material = material + material[:8] if length == 16 else material * 3
+        return Cipher(TripleDES(material), _ECB)
     if alg == "S4":
-        return Cipher(algorithms.SM4(material), modes.ECB())
-    return Cipher(algorithms.AES(material), modes.ECB())
+        return Cipher(algorithms.SM4(material), _ECB)
+    return Cipher(algorithms.AES(material), _ECB)

@@ -106,21 +106,32 @@ class _Link(asyncio.Protocol):
     def _work(self) -> None:
         """Answer what is in the buffer, at most `MAX_IN_FLIGHT` frames before others have their turn."""
         self._scheduled = False
-        answers: list[bytes] = []
+        bodies: list[bytes] = []
+        broken = ""
         try:
-            for _ in range(MAX_IN_FLIGHT):
-                body = self._next_frame()
-                if body is None or self._transport is None:
-                    break
-                answers.append(self._answer(body))
-            else:
-                self._scheduled = True
-                asyncio.get_running_loop().call_soon(self._work)
-        except BrokenStream as broken:
-            self._write(answers)
-            self._close(broken.code)
-            return
-        self._write(answers)
+            while len(bodies) < MAX_IN_FLIGHT and (body := self._next_frame()) is not None:
+                bodies.append(body)
+        except BrokenStream as stream:
+            broken = stream.code
+        if bodies and not self._answer(bodies):
+            broken = "HSM-FRAME"
+        if broken:
+            self._close(broken)
+        elif len(bodies) == MAX_IN_FLIGHT:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _answer(self, bodies: list[bytes]) -> bool:
+        """Answer frames in order; False when one held no command, and then nothing after it."""
+        assert self._client is not None
+        answers = self._server.engine.execute_many(
+            self._client, bodies, HEADER_LENGTH, self._listening.bulk
+        )
+        if self._transport is not None:
+            size = self._listening.length_bytes
+            framed = [len(answer).to_bytes(size, "big") + answer for answer in answers]
+            self._transport.write(b"".join(framed))
+        return len(answers) == len(bodies)
 
     def _next_frame(self) -> bytes | None:
         size = self._listening.length_bytes
@@ -132,19 +143,6 @@ class _Link(asyncio.Protocol):
         body = bytes(self._buffer[size:end])
         del self._buffer[:end]
         return body
-
-    def _answer(self, body: bytes) -> bytes:
-        assert self._client is not None
-        answer = self._server.engine.execute(
-            self._client, body, HEADER_LENGTH, self._listening.bulk
-        )
-        if answer is None:
-            raise BrokenStream("HSM-FRAME", "a frame too short for a code")
-        return len(answer).to_bytes(self._listening.length_bytes, "big") + answer
-
-    def _write(self, answers: list[bytes]) -> None:
-        if answers and self._transport is not None:
-            self._transport.write(b"".join(answers))
 
     def _close(self, reason: str) -> None:
         _LOG.warning("connection closed: %s", reason)

@@ -53,7 +53,7 @@ class Key:
         return {"D1": 0, "T2": 1, "T3": 2, "S4": 3, "A1": 3, "A2": 4, "A3": 5}.get(self.alg, 5)
 
 
-@dataclass
+@dataclass(slots=True)
 class Work:
     """What a command function gets. `good` and `bad` are counted, one each for a plain command."""
 
@@ -63,6 +63,16 @@ class Work:
     keys: dict[str, Key]
     good: int = 1
     bad: int = 0
+
+    @property
+    def kid(self) -> str:
+        """The key that does the work, the first the rule names; "" for a token or none."""
+        return next((key.kid for key in self.keys.values()), "")
+
+    @property
+    def lineage(self) -> str:
+        """Its lineage, which wrong MACs are counted by."""
+        return next((key.lineage for key in self.keys.values()), "")
 
     def key(self, name: str) -> Key:
         """The key of this field of the request."""

@@ -208,9 +208,13 @@ def test_what_cannot_be_counted_is_not_answered(
     def full(*_: Any, **__: Any) -> None:
         raise LogUnavailable("HSM-F3", "no space")
 
-    monkeypatch.setattr(bench.hsm.usage, "count", full)
-    answer = bench.engine.execute(Client("t", Role.MONITOR), b"0000N0032")
-    assert answer == b"0000N1F3"
+    client, frames = Client("t", Role.MONITOR), [b"0000N0032", b"0001B20002hi\x19t"]
+    for broken in ("record", "flush"):
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.hsm.usage, broken, full)
+            answers = bench.engine.execute_many(client, frames)
+        assert answers == [b"0000N1F3", b"0001B3F3\x19t"]
+    assert bench.engine.execute(client, frames[1]) == b"0001B300hi\x19t"
 
 
 def test_an_engine_needs_all_its_functions(
