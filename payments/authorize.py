@@ -236,7 +236,9 @@ class Authorizer:
             if work.request is None or decision is None or work.reply is not None:
                 continue
             if decision.leg is None and work.replay is None:
-                work.body = self._body(work.request, decision, work.mac_key)
+                work.body = self._body(
+                    work.request, decision, work.mac_key, bare=work.fault is not None
+                )
             if decision.leg is not None and decision.load is None:
                 continue  # a balance holds no money: nothing to write before the bank has answered
             if decision.store or decision.changes:
@@ -249,8 +251,11 @@ class Authorizer:
                 note(tx)
             write(tx, self.clock, outcomes, business_date(at), at)
 
-    def _body(self, request: Request, decision: Decision, mac_key: MacKey | None) -> bytes:
-        task = None if decision.response in PLAIN_CODES else request.task
+    def _body(
+        self, request: Request, decision: Decision, mac_key: MacKey | None, bare: bool = False
+    ) -> bytes:
+        """The answer's body. `bare`: a field of the request is broken, so none but I-2's four are echoed."""
+        task = None if bare or decision.response in PLAIN_CODES else request.task
         return answers.answer_body(
             request.message, task, decision.response, decision.fields, self.profile, request.at,
             sealed=mac_key is not None,

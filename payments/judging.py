@@ -39,7 +39,7 @@ from payments.decisions import Incident
 from payments.downloads import listed_since
 from payments.ledger import Transfer
 from payments.limits import USAGE_TAC, Gate, HostProfile, Masters, register_gate
-from payments.purse_data import card_serial_of, factor_of
+from payments.purse_data import factor_of
 from payments.tables import BatchRow, MerchantRow, PurchaseRow
 from payments.writing import guarded, note_incidents
 
@@ -257,17 +257,10 @@ class Judge:
 
     def _strangers(self, tx: Tx, records: Sequence[Any]) -> frozenset[str]:
         """Cards of another issuer, or that our registers never saw."""
-        serials: dict[str, str] = {}
-        strange: set[str] = set()
-        for record in records:
-            serial = card_serial_of(bytes.fromhex(record.asn))
-            if serial is None or bytes.fromhex(record.issuer) not in self.profile.issuers:
-                strange.add(record.asn)
-            else:
-                serials[serial] = record.asn
-        gates = self.gate(tx, sorted(serials))
-        strange |= {asn for serial, asn in serials.items() if not gates[serial].found}
-        return frozenset(strange)
+        foreign = {r.asn for r in records if bytes.fromhex(r.issuer) not in self.profile.issuers}
+        asked = sorted({record.asn for record in records} - foreign)
+        gates = self.gate(tx, asked)
+        return frozenset(foreign | {a for a in asked if a not in gates or not gates[a].found})
 
     def _write(self, tx: Tx, records: Sequence[Any], verdicts: Sequence[Verdict]) -> None:
         at = self.clock.now()

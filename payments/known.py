@@ -18,7 +18,7 @@ from payments.field_parts import Original, PartFault
 from payments.limits import DaySums, Gate, HostProfile
 from payments.matrix import ONLINE_KINDS, Task, task_of
 from payments.messages import Message
-from payments.purse_data import PurchaseEvidence, PurseDataFault, card_serial_of, parse_purse_data
+from payments.purse_data import PurchaseEvidence, PurseDataFault, parse_purse_data
 from payments.tables import (
     LoadRow,
     MerchantRow,
@@ -73,7 +73,7 @@ class _Wanted:
     terminals: set[str] = field(default_factory=set)
     messages: set[str] = field(default_factory=set)
     cards: set[str] = field(default_factory=set)
-    serials: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     purses: set[str] = field(default_factory=set)
     sums: list[tuple[str, Message, str]] = field(default_factory=list)
 
@@ -100,11 +100,9 @@ class _Wanted:
             self.cards.add(asn)
         if isinstance(data, PurchaseEvidence):
             self.purses.add(purse_key(data))
-        serial = card_serial_of(data.asn)
         if task in (Task.LOAD, Task.UNLOAD):
             self.sums.append((key, message, asn))
-            if serial is not None:
-                self.serials.add(serial)
+            self.asked.add(asn)
 
 
 def read(tx: Tx, messages: Iterable[Message], profile: HostProfile, gate: Gate, day: date) -> Known:
@@ -120,8 +118,8 @@ def read(tx: Tx, messages: Iterable[Message], profile: HostProfile, gate: Gate, 
     }
     if wanted.cards:
         _read_cards(tx, known, wanted)
-    if wanted.serials:
-        known.gates = dict(gate(tx, sorted(wanted.serials)))
+    if wanted.asked:
+        known.gates = dict(gate(tx, sorted(wanted.asked)))
     if wanted.purses:
         rows = tx.execute(
             select(_PURCHASE.c.purse_key, _PURCHASE.c.id).where(

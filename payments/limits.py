@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from cardos.spec import ISSUER_ID
 from core.db import Tx
+from payments.purse_data import card_serial_of
 from registry.residence.gate import PurseGate, purse_gates
 
 AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT = "61", "65", "13"
@@ -19,9 +20,11 @@ Gate = Callable[[Tx, Sequence[str]], Mapping[str, PurseGate]]
 Masters = Callable[[str, int], str]
 
 
-def register_gate(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
-    """The residence register's verdict on cards (registry.residence.gate)."""
-    return purse_gates(tx, card_serials)
+def register_gate(tx: Tx, asns: Sequence[str]) -> dict[str, PurseGate]:
+    """The residence register's verdict on cards by ASN (20 digits); foreign ones are left out."""
+    serials = {asn: card_serial_of(bytes.fromhex(asn)) for asn in asns}
+    gates = purse_gates(tx, [serial for serial in serials.values() if serial is not None])
+    return {asn: gates[serial] for asn, serial in serials.items() if serial is not None}
 
 
 @dataclass(frozen=True)

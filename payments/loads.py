@@ -46,7 +46,6 @@ from payments.purse_data import (
     UNLOAD_REQUEST,
     PurseAnswer,
     PurseRequest,
-    card_serial_of,
     factor_of,
     parse_purse_data,
 )
@@ -109,11 +108,8 @@ def load(request: Request, desk: Desk) -> Rule:
 
 
 def _card_refusal(request: Request, desk: Desk, data: PurseRequest) -> Decision | None:
-    serial = card_serial_of(data.asn)
-    if data.issuer not in desk.profile.issuers or serial is None:
-        return refuse("14")
-    gate = desk.known.gates.get(serial)
-    if gate is None or not gate.found:
+    gate = desk.known.gates.get(data.asn.hex())
+    if data.issuer not in desk.profile.issuers or gate is None or not gate.found:
         return refuse("14")
     card = desk.known.cards.get(data.asn.hex())
     if card is not None and card.blocked:

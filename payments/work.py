@@ -16,6 +16,9 @@ from payments.matrix import Task
 from payments.messages import Message, MessageFault, parse
 
 
+ADDRESS_FIELDS = (11, 41, 42, 60)
+
+
 class Act(StrEnum):
     """What becomes of one arrival. WAIT: the bank is asked; ATTACH: the same request is being worked on."""
 
@@ -103,7 +106,7 @@ def open_work(index: int, arrival: Arrival) -> Work | None:
     except FrameFault:
         return None
     except MessageFault as broken:
-        if broken.message is None:
+        if broken.message is None or broken.field in ADDRESS_FIELDS:
             return None
         message, fault = broken.message, broken
     if message.mti not in REQUESTS or not _addressed(message):
@@ -113,7 +116,7 @@ def open_work(index: int, arrival: Arrival) -> Work | None:
 
 def _addressed(message: Message) -> bool:
     """Fields 11, 41, 42 and 60 are there and good, so that an answer can find its way (I-2)."""
-    good = all(number in message for number in (11, 41, 42, 60))
+    good = all(number in message for number in ADDRESS_FIELDS)
     digits = message.text(11) + message.text(60) if good else ""
     return good and digits.isdecimal() and len(message.text(60)) >= 11
 
