@@ -207,8 +207,8 @@ def made(tx: Tx, clock: Clock, claim: Claim, made: Made) -> None:
     Rejected LEASE-LOST, W-CHIP-KNOWN, W-SERIAL; EvidenceMismatch W-JOURNAL.
     """
     row = _owned(tx, claim)
-    if row is None or row.state == WorkState.UNCERTAIN:  # two people look for it by now
-        raise _lost(claim)
+    if row is None or row.state in (WorkState.UNCERTAIN, WorkState.FAILED):
+        raise _lost(claim)  # two people look for it by now, or said that it is waste
     if row.state in (WorkState.MADE, WorkState.ACCEPTED):
         return
     journal_import.require_whole(
