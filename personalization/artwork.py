@@ -262,10 +262,11 @@ def _open_photo(jpeg: bytes) -> Image.Image:
 def render(template: Template, person: Record) -> dict[Side, Layers]:
     """The layers of every face, ready for a printer. Raises what `preflight` raises."""
     preflight(template, person)
-    return {side: _render_side(template, person, side) for side in template.sides}
+    return {side: render_side(template, person, side) for side in template.sides}
 
 
-def _render_side(template: Template, person: Record, side: Side) -> Layers:
+def render_side(template: Template, person: Record, side: Side) -> Layers:
+    """One face; `preflight` has been passed."""
     colour = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     black = np.zeros((HEIGHT, WIDTH), np.uint8)
     for item in template.fields:

@@ -5,63 +5,42 @@ Whatever happens, the station knows or says that it does not know: a doubt becom
 card, never an optimistic "probably fine" (production.md 6). For one thread.
 """
 
-from dataclasses import dataclass
-from enum import Enum
+from concurrent.futures import Future
 
 from core.errors import CityError, Rejected, Unavailable
-from core.faults import explain
 from personalization import artwork, records
 from personalization.plastic import Spoil
 from personalization.states import SpoilCode
 from personalization.station_cycle import CardSpoiled, Cycle, Equipment, Job, WrongReader
 from personalization.station_desk import FRESH, Desk, Task
 from personalization.station_journal import Step
+from personalization.station_outcome import End, Outcome, outcome_of
 from personalization.station_recovery import HOPPER, REJECT
 from personalization.station_resume import Resume
 from personalization.station_states import ALLOWED, State, reason_of
+from personalization.studio import Studio
 from personalization.work import Made
 from printer.port import Position, PrinterFault, PrinterState, Situation
 
 HELD_BACK = frozenset({"W-STOPPED", "W-DRAINING"})
 
 
-class End(Enum):
-    """What one `run_once` came to."""
-
-    MADE = "made"
-    SPOILED = "spoiled"
-    UNCERTAIN = "uncertain"
-    IDLE = "idle"  # no work for this station
-    WAITING = "waiting"  # database or HSM away; nothing is lost
-    NEEDS_PERSON = "needs a person"  # the sentence says what to do
-    STOPPED = "stopped"  # a supervisor has to clear it, or it drains
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end of one turn. `code` and `sentence` for a person; numbers of the card where there is one."""
-
-    end: End
-    code: str = ""
-    sentence: str = ""
-    work_order: str = ""
-    card_serial: str = ""
-    chip_serial: str = ""
-    seconds: float = 0.0
-
-
 class Station:
-    """See the module. `lang` is the language of the sentences on the board."""
+    """See the module. `lang` is the language of the sentences on the board.
+
+    `studio` draws cards ahead; stations of one process and one `template` may share it.
+    """
 
     def __init__(
         self, equipment: Equipment, desk: Desk, template: artwork.Template | None = None,
-        lang: str = "en",
+        lang: str = "en", studio: Studio | None = None,
     ) -> None:  # fmt: skip
         self._with = equipment
         self._desk = desk
         self._journal = equipment.journal
         self._cycle = Cycle(equipment)
-        self._template = template or artwork.released()
+        self._studio = studio or Studio(template or artwork.released())
+        self._ahead: Future[None] | None = None
         self._lang = lang
         self._state = State.OFFLINE
         self._job: Job | None = None
@@ -138,9 +117,24 @@ class Station:
     def prepare(self, task: Task, serial: str = "") -> Job:
         """Data, script and both pictures; the card serial is set aside here and spent at the bind."""
         chosen = serial or next(number for number in task.serials if number not in self._given)
-        prepared = records.prepare(task.data, self._template)
-        bound = records.bind(prepared, chosen, bytes(8), task.claim.lot, self._with.keys.status_mac)
-        return Job(task.claim, chosen, artwork.render(self._template, bound.art), bound)
+        drawn = self._studio.take(task.data)
+        bound = records.bind(
+            drawn.prepared, chosen, bytes(8), task.claim.lot, self._with.keys.status_mac
+        )
+        return Job(task.claim, chosen, self._studio.finish(drawn, bound.art), bound)
+
+    def _draw_next(self) -> None:
+        """While this card prints: the next one's data and pictures, by the thread that loads pictures."""
+        if self._ahead is not None:
+            problem = self._ahead.exception()
+            if problem is not None and not isinstance(problem, CityError):
+                raise problem  # a refusal is told again, and handled, when the card is claimed
+        self._ahead = self._with.loader.submit(self._draw_ahead)
+
+    def _draw_ahead(self) -> None:
+        data = self._desk.next_up(self._studio.waiting())
+        if data is not None:
+            self._studio.draw_ahead(data)
 
     def _make(self) -> Outcome:
         """Drive the card from state to state until it is out, or somebody is needed."""
@@ -202,6 +196,7 @@ class Station:
 
     def _print(self, job: Job) -> None:
         self._go(State.PRINTING)
+        self._draw_next()
         self._cycle.print(job, job.reload, lambda _panel: None)
         self._go(State.PRINTED)
         if not self._token_holds(job):
@@ -416,15 +411,7 @@ class Station:
         self, end: End, fault: CityError | None, code: str = "", job: Job | None = None
     ) -> Outcome:
         shown = fault or (Rejected(code) if code else None)
-        job = job or self._job
-        sentence = " ".join(explain(shown, self._lang)) if shown is not None else ""
-        return Outcome(
-            end, shown.code if shown is not None else "", sentence,
-            "" if job is None else job.claim.work_order,
-            job.serial if job is not None and job.is_bound else "",
-            "" if job is None else job.chip.hex().upper(),
-            0.0 if job is None else job.seconds,
-        )  # fmt: skip
+        return outcome_of(end, shown, job or self._job, self._lang)
 
 
 def _bound_serials(equipment: Equipment) -> set[str]:

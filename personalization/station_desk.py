@@ -4,17 +4,20 @@ Nothing here touches a device, and nothing that touches a device runs inside one
 repeated. While the database is away all calls raise Unavailable; the journal remembers meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from core import events
+from sqlalchemy import select
+
+from core import events, leases
 from core.clock import Clock
 from core.db import Database, Tx
 from core.errors import Rejected
 from personalization import floor, journal_import, serials, work
 from personalization.plastic import Spoil
 from personalization.station_journal import Entry, StationJournal
+from personalization.tables import TrayRow, WorkOrderRow
 from personalization.work import Claim, Made, Seen
 from printer.port import PrinterState
 from registry.residence import cards
@@ -24,6 +27,7 @@ from registry.roles import Actor
 FRESH = timedelta(seconds=5)  # a claim this young needs no second look before the feed
 LOST = frozenset({"LEASE-LOST", "W-LEASE"})
 JOURNAL_PAGE = 5_000
+LOOK_AHEAD = 64
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,6 +75,22 @@ class Desk:
                 return None
             block = serials.lease_block(tx, self._clock, self.station, claim.lot)
             return Task(claim, cards.card_data(tx, claim.acc_no), tuple(block))
+
+    def next_up(self, drawn: Collection[str]) -> CardData | None:
+        """The first waiting card for this station's trays that nobody has drawn yet; a look, not a claim."""
+        with self._db.read() as tx:
+            waiting = tx.execute(
+                select(WorkOrderRow.acc_no, WorkOrderRow.data_sha256)
+                .join(leases.LeaseRow, leases.LeaseRow.item == WorkOrderRow.id)
+                .join(TrayRow, TrayRow.batch == leases.LeaseRow.queue)
+                .where(TrayRow.station == self.station, leases.LeaseRow.state == leases.FREE)
+                .order_by(leases.LeaseRow.rank, leases.LeaseRow.offered_at, leases.LeaseRow.item)
+                .limit(LOOK_AHEAD)
+            ).all()
+            for acc_no, digest in waiting:
+                if digest not in drawn:
+                    return cards.card_data(tx, acc_no)
+        return None
 
     def resume(self, claim: Claim) -> Task | None:
         """The data of a card that a crash interrupted; None when the work order is no longer ours."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
-from personalization.station import End, Outcome, Station
+from personalization.station import Station
+from personalization.station_outcome import End, Outcome
 
 IDLE_SECONDS = 0.5  # between two looks for work
 PERSON_SECONDS = 0.5  # between two looks whether somebody has helped

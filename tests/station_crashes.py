@@ -20,7 +20,7 @@ from core.db import Database
 from personalization import batches, chip, counts, resolution
 from personalization.plastic import Spoil
 from personalization.states import GOOD, SpoilCode, WorkState
-from personalization.station import End, Outcome
+from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow, TrayRow, WorkOrderRow
 from printer.port import Panel, Side
 from printer.sim.plastic import SimCard

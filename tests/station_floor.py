@@ -14,10 +14,11 @@ from cardos.slot import Slot
 from core.clock import FixedClock
 from core.db import Database
 from personalization import artwork
-from personalization.station import End, Outcome, Station
+from personalization.station import Station
 from personalization.station_cycle import SEAT_SECONDS, Equipment
 from personalization.station_desk import Desk
 from personalization.station_journal import StationJournal
+from personalization.station_outcome import End, Outcome
 from printer.commands import EvolisPrinter
 from printer.sim.control import PrinterSimulator
 from printer.sim.plastic import SimCard

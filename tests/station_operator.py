@@ -12,7 +12,7 @@ from cardos.client import CardSession
 from personalization import batches, chip, counts, floor, resolution, stock
 from personalization.plastic import Spoil
 from personalization.states import GOOD, SpoilCode, WorkState
-from personalization.station import End, Outcome
+from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow, TrayRow, WorkOrderRow
 from printer.port import Panel, Side
 from printer.sim.plastic import SimCard

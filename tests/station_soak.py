@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from personalization.artwork import box_pixels, qr_text
 from personalization.states import GOOD
-from personalization.station import End, Outcome
+from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow
 from runtime.supervisor import Supervisor
 from tests.station_floor import TEMPLATE, Bay, floor

@@ -15,10 +15,11 @@ from cardos.spec import chip_serial
 from core.apdu import CardReader
 from personalization import artwork, balance, batches, floor, orders, stock
 from personalization.balance import Balance
-from personalization.station import End, Outcome, Station
+from personalization.station import Station
 from personalization.station_cycle import Equipment, StationKeys
 from personalization.station_desk import Desk
 from personalization.station_journal import StationJournal
+from personalization.station_outcome import End, Outcome
 from printer.commands import EvolisPrinter
 from printer.sim.control import PrinterSimulator
 from printer.sim.machine import ChipSlot

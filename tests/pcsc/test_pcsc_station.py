@@ -6,7 +6,7 @@ from cardos.client import CardSession
 from cardos.pcsc import PcscReader
 from cardos.vpcd import VirtualSlot
 from personalization import chip
-from personalization.station import End
+from personalization.station_outcome import End
 from tests.station_floor import chip_of, floor, nobody
 
 

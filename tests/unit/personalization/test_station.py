@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from personalization.station import End
+from personalization.station_outcome import End
 from personalization.station_states import State
 from personalization.tables import PlasticRow, SpoilRow
 from tests.station_floor import Bay, floor, nobody

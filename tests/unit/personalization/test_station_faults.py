@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from personalization.states import SpoilCode
-from personalization.station import End
+from personalization.station_outcome import End
 from personalization.tables import SpoilRow
 from tests.station_floor import Bay, floor
 from tests.station_operator import Floor

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from core import leases
 from core.errors import Unavailable
-from personalization.station import End
+from personalization.station_outcome import End
 from personalization.station_states import State
 from personalization.tables import PlasticRow, StationRow, WorkOrderRow
 from tests.station_floor import Bay, floor, nobody
