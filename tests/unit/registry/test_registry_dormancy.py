@@ -1,128 +1,20 @@
 """Sleep and wake: the golden cases A to K of residence.md 6.4, the breaker, silent feeds."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from core import events
 from core.errors import EvidenceMismatch, Rejected
-from registry.deadlines import days_late
 from registry.dormancy import domain, engine, status, status_list
 from registry.employment import service as employment
 from registry.exchange import delivery
 from registry.parameters import PILOT
-from registry.rental import service as rental
 from registry.residence import cards, permits
 from registry.residence.domain import ChipStatus, Hold
 from registry.roles import Actor, Role
 from tests.registry_bench import OFFICE, REVIEWER, SERIALS
 from tests.registry_story import LAST_DAY, Story, june
-
-
-def test_case_a_a_new_job_in_time() -> None:
-    story = Story()
-    assert story.on(june(12), story.end) == "WATCH"
-    with story.town.db.read() as tx:
-        gap = engine.explain(tx, story.town.clock, story.permit_no).gaps[Hold.EMP]
-        assert gap.due == june(18)
-    assert story.on(june(17), story.hire(june(15))) == "ACTIVE"
-    assert story.on(june(25)) == "ACTIVE"
-    assert story.spells() == []
-
-
-def test_case_b_the_new_employer_was_late() -> None:
-    story = Story()
-    story.on(june(12), story.end)
-    assert story.on(june(17)) == "WATCH"
-    assert story.on(june(18)) == "DORMANT"
-    assert story.on(june(20), story.hire(june(15))) == "ACTIVE"
-    (spell,) = story.spells()
-    assert (spell.server_from, spell.server_to) == (june(18), june(20))
-    assert (spell.outcome, spell.not_counted) == ("VOIDED", 0)
-
-
-def test_case_c_a_real_gap() -> None:
-    story = Story()
-    story.on(june(12), story.end)
-    assert story.on(june(26), story.hire(june(25))) == "ACTIVE"
-    (spell,) = story.spells()
-    assert (spell.outcome, spell.fact_to, spell.not_counted) == ("ENDED", june(25), 7)
-
-
-def test_case_d_nobody_sleeps_before_three_days_of_notice() -> None:
-    story = Story()
-    assert story.on(june(28), story.end) == "WATCH"
-    assert story.on(june(30)) == "WATCH"
-    assert story.on(date(2007, 7, 1)) == "DORMANT"
-    with story.town.db.read() as tx:
-        end = events.after(tx, 0, kinds_wanted=["employment.ended"])[0]
-        assert days_late(LAST_DAY, end.at) == 15
-
-
-def test_case_e_late_end_and_quick_hire() -> None:
-    story = Story()
-    assert story.on(june(28), story.end) == "WATCH"
-    assert story.on(june(30), story.hire(june(29))) == "ACTIVE"
-    assert story.spells() == []
-
-
-def test_case_f_two_jobs_one_ends() -> None:
-    story = Story()
-    story.on(june(5), story.hire(june(4)))
-    assert story.on(june(12), story.end) == "ACTIVE"
-    assert story.on(june(30)) == "ACTIVE"
-
-
-def test_case_g_the_end_was_an_error() -> None:
-    story = Story()
-    story.on(june(12), story.end)
-    assert story.on(june(19)) == "DORMANT"
-    take_back = lambda tx: employment.withdraw_end(tx, story.town.clock, story.job)  # noqa: E731
-    assert story.on(june(20), take_back) == "ACTIVE"
-    assert story.spells()[0].outcome == "VOIDED"
-
-
-def test_case_i_a_job_that_starts_later() -> None:
-    story = Story()
-    story.on(june(12), story.end)
-    assert story.on(june(12), story.hire(june(17))) == "WATCH"
-    assert story.on(june(16)) == "WATCH"
-    assert story.on(june(17)) == "ACTIVE"
-
-
-def test_case_j_a_move_with_a_short_gap() -> None:
-    story = Story()
-    town = story.town
-
-    def move(tx) -> None:
-        row = tx.query(rental.OccupancyRow).one()
-        rental.move_out(tx, town.clock, row.id, june(1))
-        person = town.people[0]
-        rental.move_in(tx, town.clock, town.homes[1], person.citizen_id, person.name, june(5))
-
-    assert story.on(june(7), move) == "ACTIVE"
-    assert story.on(june(30)) == "ACTIVE"
-
-
-def test_case_k_messages_repeated_and_in_the_wrong_order() -> None:
-    """The same messages in any order, twice: the same facts, the same verdict."""
-    story = Story()
-    town = story.town
-    town.go_to(june(20))
-    with town.db.write() as tx:
-        town.heartbeats(tx)
-        story.end(tx)
-        story.hire(june(15))(tx)
-        sent = [
-            delivery.load(tx, e.data["msg_id"])
-            for e in events.after(tx, events.cursor(tx, "exchange.residence"))
-        ]
-        assert len(sent) == 2
-        for message in [*reversed(sent), *sent]:
-            delivery.receive(tx, town.clock, "residence", message, engine.HANDLERS)
-        assert town.deliver(tx).repeated == 2
-    assert story.status() == "ACTIVE"
-    assert story.on(june(30)) == "ACTIVE"
 
 
 def test_a_known_message_with_other_content_is_an_alarm() -> None:
@@ -191,12 +83,6 @@ def test_the_breaker_trips_above_count_or_share(
     count: int, permits_in_all: int, trips: bool
 ) -> None:
     assert (domain.breaker(sleepers(count), permits_in_all, {}) is not None) == trips
-
-
-def test_case_h_half_of_one_employer() -> None:
-    alarm = domain.breaker(sleepers(21, "E"), 10_000, {"E": 40})
-    assert alarm == domain.Alarm(21, 20, "E")
-    assert domain.breaker(sleepers(20, "E"), 10_000, {"E": 40}) is None
 
 
 def test_a_stopped_sweep_waits_for_two_persons() -> None:
@@ -316,16 +202,3 @@ def test_a_lease_is_renewed_when_less_than_half_is_left() -> None:
         permit = permits.get(tx, story.permit_no)
         assert permit.ssn == ssn + 1
         assert permit.lease_until == town.today + timedelta(days=90)
-
-
-@pytest.mark.parametrize(
-    ("occurred", "reported", "late"),
-    [
-        (june(10), "2007-06-13T23:59:59+08:00", 0),
-        (june(10), "2007-06-14T00:00:00+08:00", 1),
-        (june(30), "2007-07-03T12:00:00+08:00", 0),
-        (date(2008, 2, 27), "2008-03-01T12:00:00+08:00", 0),
-    ],
-)
-def test_the_three_day_rule(occurred: date, reported: str, late: int) -> None:
-    assert days_late(occurred, datetime.fromisoformat(reported)) == late
