@@ -15,7 +15,6 @@ from payments.line_keys import MacKey
 from payments.matrix import Task
 from payments.messages import Message, MessageFault, parse
 
-
 ADDRESS_FIELDS = (11, 41, 42, 60)
 
 
