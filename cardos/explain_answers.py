@@ -1,16 +1,19 @@
 """What a card's answer means: the fields of its data in the light of the command, then the status word."""
 
-from cardos.explain import (
+from cardos.explain import explain_apdu, explain_sw, explain_tlv
+from cardos.explain_fields import (
     AMOUNT,
+    DATE,
+    MAC,
     REST,
+    TERMINAL,
+    TIME,
     Line,
     Part,
-    explain_apdu,
-    explain_sw,
-    explain_tlv,
     lines_of,
     money,
     number,
+    transaction,
 )
 from cardos.spec import MAC_LENGTH, Ins
 from core.apdu import Command, Response
@@ -44,10 +47,10 @@ _LOG = (
     Part(2, "serial after", "交易序号", number),
     _LIMIT,
     AMOUNT,
-    Part(1, "type", "交易类型"),
-    Part(6, "terminal", "终端机编号"),
-    Part(4, "date", "日期"),
-    Part(3, "time", "时间"),
+    Part(1, "type", "交易类型", transaction),
+    TERMINAL,
+    DATE,
+    TIME,
 )
 LOG_SHORT_ID = 0x18
 LOG_LENGTH = 23
@@ -78,5 +81,5 @@ def _data(command: Command, data: bytes) -> list[Line]:
         section, parts = "8.9", _LOG
     if not bank and command.cla & 0x0F == 0x04 and len(data) > MAC_LENGTH:
         body, mac = data[:-MAC_LENGTH], data[-MAC_LENGTH:]
-        return lines_of(parts, body, section) + lines_of((Part(4, "MAC", "MAC"),), mac, "5")
+        return lines_of(parts, body, section) + lines_of((MAC,), mac, "5")
     return lines_of(parts, data, section)

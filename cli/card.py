@@ -104,7 +104,7 @@ def _time(bcd: bytes) -> str:
 
 
 def _type_name(kind: int, lang: str) -> str:
-    from cardos.explain import TRANSACTION_NAMES
+    from cardos.explain_fields import TRANSACTION_NAMES
 
     english, chinese = TRANSACTION_NAMES.get(kind, ("unknown", "未知"))
     return chinese if lang == "zh" else english

@@ -39,12 +39,15 @@ def hex_bytes(words: Sequence[str]) -> bytes:
 
 
 def show_lines(what: str, raw: bytes, lines: "Sequence[Line]", as_json: bool) -> None:
-    """Print explained fields. `what` names the kind of bytes, for the schema."""
+    """Print explained fields. `what` names the kind of bytes, for the schema.
+
+    Bytes that hold a PIN or key are not repeated.
+    """
     if as_json:
         json_object(
             {
                 "schema": f"citycard/explain-{what}/1",
-                "bytes": raw.hex().upper(),
+                "bytes": raw.hex().upper() if all(line.hex for line in lines) else None,
                 "fields": [vars(line) for line in lines],
             }
         )

@@ -33,6 +33,57 @@ def test_a_pin_is_not_shown():
     assert "123456" not in repr(lines)
 
 
+@pytest.mark.parametrize(
+    ("command", "meanings"),
+    [
+        ("80E03F011138036FF0F095FFFFA00000000386980701",
+         ["directory", "879", "always", "always", "file 0015 is shown in tag 9F0C", "FFFF",
+          "A00000000386980701"]),
+        ("80E00000073F018F95F0FFFF",
+         ["key file", "399", "file 0015 is shown in tag 9F0C", "always", "FFFF"]),
+        ("80E0001507A8001EF0F0FF7F",
+         ["binary file, MAC", "30", "always", "always", "FF",
+          "protected reading only, line key 00 to read, 00 to write"]),
+        ("80E00018072E0A17F1EFFFFF",
+         ["cyclic records", "10", "23", "state 1 or more", "never", "FF",
+          "plain reading, line key 00 to read, 00 to write"]),
+        ("80E0000307E800200344FFEB",
+         ["binary file, MAC, encrypted", "32", "MF state 3 or more", "only in state 4", "FF",
+          "plain reading, line key 01 to read, 00 to write, bytes 3-6 must not decrease"]),
+        ("80E00002072F0208F000FF18", ["purse", "0208", "always", "0", "FF", "24"]),
+        ("80D4010115FFF1F00100" + "11" * 16,
+         ["load DLK; may be changed encrypted with MAC only", "state 1 or more", "always", "1", "0",
+          "hidden"]),
+        ("80D40100083AF0EF1133123456",
+         ["PIN", "always", "never", "11", "3 of 3 tries", "hidden"]),
+    ],
+)  # fmt: skip
+def test_what_create_file_and_write_key_carry(command, meanings):
+    lines = explain_apdu(bytes.fromhex(command))
+    assert [line.meaning_en for line in lines[4:]] == meanings
+    assert all(line.meaning_zh for line in lines)
+    assert "123456" not in repr(lines[3:])
+
+
+@pytest.mark.parametrize(
+    ("command", "meaning"),
+    [
+        ("00A4040009A00000000386980701", "by name"),
+        ("00B0950004", "short id 15, offset 0"),
+        ("00B0010004", "current file, offset 256"),
+        ("00B201C400", "short id 18, record 1"),
+        ("00B2AA0000", "current file, record with tag AA"),
+        ("00DC00C203AA0101", "short id 18, new record"),
+        ("805C000104", "purse ED"),
+        ("805403000B" + "00" * 11, "unload"),
+        ("841E000104" + "00" * 4, "for good"),
+        ("84D43900" + "14" + "00" * 20, "change external authentication, id 00"),
+    ],
+)
+def test_p1_and_p2_say_where(command, meaning):
+    assert explain_apdu(bytes.fromhex(command))[2].meaning_en == meaning
+
+
 def test_unknown_and_broken_commands():
     assert explain_apdu(bytes.fromhex("00FF0000"))[1].meaning_en == "unknown instruction"
     with pytest.raises(ValueError):

@@ -5,6 +5,8 @@ import pytest
 from core import crypto
 from tests.chip_bench import PURSE_AID, TERMINAL, WHEN, Host, bank, key, white
 
+T = TERMINAL.hex()
+
 
 @pytest.fixture
 def host() -> Host:
@@ -40,6 +42,50 @@ def test_a_second_initialize_forgets_the_first(host):
     host.initialize(1, 2, 100)
     assert host.sw(host.debit_command(first, 100, 6)) == 0x9302
     assert host.balance() == 1000
+
+
+@pytest.mark.parametrize(
+    ("init", "second"),
+    [
+        ("805000020B0100000001" + T, "805200000B"),  # load EP
+        ("805000010B0100000001" + T, "805200000B"),  # load ED
+        ("805005010B0100000001" + T, "805403000B"),  # unload
+        ("8050040107" + "01" + T, "805800000E0003E8"),  # overdraft limit
+        ("805001020B0100000001" + T, "805401000F00000000"),  # purchase EP
+        ("805001010B0100000001" + T, "805401000F00000000"),  # purchase ED
+        ("805002010B0100000001" + T, "805401000F00000000"),  # cash withdrawal
+        ("805003020B0100000001" + T, "805401000F00000000"),  # composite
+    ],
+)
+def test_a_wrong_mac_moves_nothing_however_often(host, init, second):
+    host.load(1000)
+    host.load(1000, purse=1)
+    before = host.card._memory.dump()
+    for _ in range(5):
+        host.ok(init)
+        assert host.sw(second + WHEN.hex() + "00000000") == 0x9302
+        assert host.sw(second + WHEN.hex() + "00000000") == 0x6901
+    assert host.card._memory.dump() == before
+
+
+def test_the_purse_has_a_right_of_its_own():
+    """Two conditions together: use of the purse file and use of the key (purse-card.md 8.0)."""
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380200F0F000FFFF") + b"OTHER") == 0x9000
+    host.select(b"OTHER")
+    assert host.create(0, bytes.fromhex("3F010080F0FFFF")) == 0x9000
+    for key_id, kind in ((1, "3E"), (1, "3F"), (0, "34")):
+        host.ok(f"80D401{key_id:02X}15" + kind + "F0F00100" + "00" * 16)
+    host.ok("80D4010008" + "3AF0EF1133123456")
+    assert host.create(1, bytes.fromhex("2F0208F100FF00")) == 0x9000
+    assert host.create(2, bytes.fromhex("2F0208F000FF00")) == 0x9000
+    host.select(b"OTHER")
+    for command in ("805C000104", "805001010B0100000000" + T, "805000010B0100000000" + T):
+        assert host.sw(command) == 0x6982
+    assert host.sw("805001020B0100000000" + T) == 0x9000
+    host.ok("0020000003123456")
+    for command in ("805C000104", "805001010B0100000000" + T, "805000010B0100000000" + T):
+        assert host.sw(command) == 0x9000
 
 
 def test_every_failed_second_command_ends_the_session(host):

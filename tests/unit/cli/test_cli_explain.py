@@ -74,6 +74,12 @@ def test_answers_are_read_in_the_light_of_the_command(command, answer, names):
     assert both[-1]["hex"] == "9000"
 
 
+def test_a_pin_is_not_repeated():
+    done = RUN.invoke(app, ["apdu", "0020000003123456", "--json"])
+    assert "123456" not in done.stdout
+    assert json.loads(done.stdout)["bytes"] is None
+
+
 def test_tlv_keeps_the_tree():
     found = fields("tlv", "61:11:4F:09:A0:00:00:00:03:86:98:07:01:50:04:50:42:4F:43")
     assert [field["name_en"] for field in found] == [
