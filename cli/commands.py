@@ -28,6 +28,7 @@ NOUNS = {
     "qc": Noun("qc", "app", "Scan and look at cards. 质检。"),
     "pack": Noun("pack", "app", "Parcels for the points. 装袋。"),
     "dispatch": Noun("dispatch", "app", "Send and receive parcels. 发运与收件。"),
+    "order": Noun("order", "app", "Tables from points in, files out. 制证数据。"),
     "queue": Noun("backlog", "queue_app", "What waits for a station. 待制队列。"),
     "remake": Noun("backlog", "remake_app", "Cards to be made again. 补制。"),
     "incident": Noun("backlog", "incident_app", "What two people have to explain. 异常事件。"),
@@ -39,6 +40,7 @@ NOUNS = {
     "clearing": Noun("clearing", "app", "Close a day and read its report. 日终清算。"),
     "hsm": Noun("hsm", "app", "The HSM. 加密机。"),
     "ceremony": Noun("ceremony", "app", "Key ceremonies and their proof. 密钥仪式。"),
+    "audit": Noun("audit", "app", "The sealed event log. 事件日志的封存与核验。"),
     "sim": Noun("sim", "app", "Simulated devices. 模拟设备。"),
 }  # fmt: skip
 
