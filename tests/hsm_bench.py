@@ -1,9 +1,10 @@
 """An HSM with the city's keys for tests: the real ceremonies on the real engine, with a cheap password hash."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from core.clock import Clock, SystemClock
 from hsm_sim import clients
@@ -12,6 +13,7 @@ from hsm_sim.certificates import make_certificates
 from hsm_sim.client import KeySlots
 from hsm_sim.device import Hsm
 from hsm_sim.engine import Engine
+from hsm_sim.keystore import Keystore, State
 from hsm_sim.lmkfile import Argon2
 from hsm_sim.local import LocalHsm
 
@@ -74,20 +76,18 @@ class KnownKeys:
         self, kid: str, material: bytes, alg: str, usage: str, mode: str, export: str = "N",
         scope: str = "test", version: str = "01",
     ) -> str:  # fmt: skip
-        """Load a key from three components and activate it; its key field."""
+        """Load a key from three components and make it active; its key field. The file is not written."""
         actions = self.hsm.actions
         parts = [secrets.token_bytes(len(material)) for _ in range(2)]
         parts.append(bytes(a ^ b ^ c for a, b, c in zip(material, *parts, strict=True)))
         actions.begin(self.hsm.log.size)
         for number, part in enumerate(parts, 1):
             actions.component(kid, number, bytearray(part))
-        actions.combine(kid, alg, usage, mode, version, export, 3, scope, 1)
-        actions.commit()
-        actions.begin(self.hsm.log.size)
-        actions.activate(kid)
-        actions.commit()
+        with mock.patch.object(Keystore, "hold"):
+            actions.combine(kid, alg, usage, mode, version, export, 3, scope, 1)
         store = self.hsm.keystore
         assert store is not None
+        store.put(replace(store.entries[kid], state=State.ACTIVE))
         slot = store.entries[kid].slot
         return f"K{slot:03X}" if slot >= 0 else ""
 
