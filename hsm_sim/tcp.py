@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from core.errors import CityError
 from hsm_sim.client import R, Request, Role
@@ -240,6 +240,47 @@ class TcpHsm:
             for request, waiting, body in zip(part, under_way, bodies, strict=True):
                 answers.append(request.parse(open_answer(body, waiting.header, request.code)))
         return answers
+
+    def call_each(self, requests: Sequence[Request[Any]]) -> list[Any]:
+        """The answer, or the error it ended in, of each request; all are sent before any is waited for.
+
+        Requests may be of several roles. A refused one does not touch the others; a connection that fails
+        gives HSM-GONE for those on it.
+        """
+        outcomes: list[Any] = [None] * len(requests)
+        by_role: dict[Role, list[int]] = {}
+        for index, request in enumerate(requests):
+            try:
+                by_role.setdefault(self._role(request), []).append(index)
+            except CityError as refused:
+                outcomes[index] = refused
+        for start in range(0, max(map(len, by_role.values()), default=0), MAX_IN_FLIGHT):
+            parts = [part[start : start + MAX_IN_FLIGHT] for part in by_role.values()]
+            self._together(requests, [part for part in parts if part], outcomes)
+        return outcomes
+
+    def _together(
+        self, requests: Sequence[Request[Any]], parts: Sequence[list[int]], outcomes: list[Any]
+    ) -> None:
+        """One part for each role, at most 64 commands each, on their way at the same time."""
+        under_way: list[tuple[_Connection, list[int], list[_Waiting]]] = []
+        for part in parts:
+            bodies = [requests[n].code.encode("ascii") + requests[n].encode() for n in part]
+            try:
+                connection = self._connection(requests[part[0]])
+                under_way.append((connection, part, connection.send(bodies)))
+            except CityError as gone:
+                for index in part:
+                    outcomes[index] = gone
+        for connection, part, waitings in under_way:
+            for index, waiting in zip(part, waitings, strict=True):
+                request = requests[index]
+                try:
+                    body = connection.wait(waiting)
+                    answer = open_answer(body, waiting.header, request.code)
+                    outcomes[index] = request.parse(answer)
+                except CityError as refused:
+                    outcomes[index] = refused
 
     def _role(self, request: Request[R]) -> Role:
         for role in request.roles:
