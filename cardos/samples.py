@@ -128,14 +128,14 @@ class SampleKeys:
         return crypto.diversify(master("psam control"), factor)
 
 
-def psam_blank(rng: Rng) -> Card:
+def psam_blank(rng: Rng, t0: bool = False) -> Card:
     """A PSAM chip of the sample lot, for `issue_psam`."""
-    return Card.blank("psam", rng, CHIP_SERIAL, transport_key(CHIP_SERIAL))
+    return Card.blank("psam", rng, CHIP_SERIAL, transport_key(CHIP_SERIAL), t0)
 
 
-def permit(rng: Rng) -> Card:
+def permit(rng: Rng, t0: bool = False) -> Card:
     """A whole permit: MF, purse and residence application, handed over, with some money and history."""
-    card = Card.blank("permit", rng, CHIP_SERIAL, transport_key(CHIP_SERIAL))
+    card = Card.blank("permit", rng, CHIP_SERIAL, transport_key(CHIP_SERIAL), t0)
     session, asn = CardSession(card), asn_of(CARD_SERIAL)
     _write_mf(session, asn)
     for profile in (PURSE_PROFILE, RESIDENCE_PROFILE):

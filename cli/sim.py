@@ -1,6 +1,8 @@
 """``citycard sim``: simulated devices that other programs use like real ones."""
 
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +13,7 @@ from cli.output import json_object, note, result
 
 if TYPE_CHECKING:
     from runtime.pcscd import PrivatePcscd
+    from runtime.simulated_card import SimulatedCard
 
 app = typer.Typer(help="Simulated devices: the chip card. 模拟设备。", no_args_is_help=True)
 card = typer.Typer(
@@ -67,6 +70,9 @@ def run(
     image: Annotated[
         Path | None, typer.Option("--image", help="The chip's file: made if absent, kept current.")
     ] = None,
+    t0: Annotated[
+        bool, typer.Option("--t0", help="A new chip speaks T=0 (61xx, 6Cxx) instead of T=1.")
+    ] = False,
     vpcd: Vpcd = DEFAULT,
     private: Annotated[
         bool, typer.Option("--private-pcscd", help="Start a pcscd of its own and use its reader.")
@@ -77,12 +83,15 @@ def run(
     """Plug a chip in and stay until Ctrl-C; without a verb."""
     if context.invoked_subcommand is not None:
         return None
-    return _run(kind, _image(image), _address(vpcd), private, _socket(control), as_json)
+    address, hand = _address(vpcd), _socket(control)
+    from runtime.simulated_card import SimulatedCard, make_card
+
+    plugged = partial(SimulatedCard, make_card(kind, _image(image), t0))
+    return _run(plugged, address, private, hand, as_json)
 
 
 def _run(
-    kind: Literal["permit", "psam", "blank"],
-    image: Path | None,
+    plugged: "Callable[..., SimulatedCard]",
     address: tuple[str, int],
     private: bool,
     control: Path | None,
@@ -90,7 +99,7 @@ def _run(
 ) -> int:
     from runtime.pcscd import PrivatePcscd
     from runtime.readers import seen_in
-    from runtime.simulated_card import SimulatedCard, control_path, make_card
+    from runtime.simulated_card import control_path
 
     daemon = PrivatePcscd(name="Sim").start() if private else None
     noticed = None
@@ -99,7 +108,7 @@ def _run(
             reader, port = next(iter(daemon.slots.items()))
             address, noticed = ("127.0.0.1", port), lambda: seen_in(reader, NOTICED_SECONDS)
         chosen = control or control_path(address)
-        chip = SimulatedCard(make_card(kind, image), address, chosen, noticed)
+        chip = plugged(address, chosen, noticed)
         end = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: end.set())

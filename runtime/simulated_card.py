@@ -32,17 +32,19 @@ MAX_RESEATS = 2
 TEAR_POINTS = {point.name.lower().replace("_", "-"): point for point in TearPoint}
 
 
-def make_card(kind: Kind, image: Path | None) -> Card:
+def make_card(kind: Kind, image: Path | None, t0: bool = False) -> Card:
     """The chip in `image` when the file is there; else a new one of `kind`, kept in `image` if given.
 
-    A blank is a white card; permit and PSAM carry published test keys (purse-card.md 12.6).
+    `t0` makes a new chip speak T=0 (61xx and 6Cxx), else T=1. A blank is a white card; permit and PSAM
+    carry published test keys (purse-card.md 12.6).
     Raises EvidenceMismatch CHIP-IMAGE for a damaged image.
     """
     if image is not None and image.exists():
         return Card.load(image)
     if kind == "blank":
-        return Card.blank(image=image)
-    card = samples.permit(os.urandom) if kind == "permit" else samples.psam_blank(os.urandom)
+        return Card.blank(t0=t0, image=image)
+    make = samples.permit if kind == "permit" else samples.psam_blank
+    card = make(os.urandom, t0)
     if kind == "psam":
         order = PsamOrder(
             number=(1).to_bytes(10, "big"),

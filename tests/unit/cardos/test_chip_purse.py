@@ -120,6 +120,46 @@ def test_limits_of_the_purse(host):
     assert host.initialize(0, 1, 1)[1] == 0x6985
 
 
+def change_limit(host, limit: int) -> int:
+    """A whole change of the ED's overdraft limit; the status word of its second command."""
+    answer = host.ok("805004010701" + T + "13")
+    session = crypto.purse_session_key(key("overdraft"), answer[11:15], answer[4:6], b"\x80\x00")
+    text = limit.to_bytes(3, "big") + b"\x07" + TERMINAL + WHEN
+    body = text[:3] + WHEN + crypto.purse_mac(session, text)
+    return host.sw(b"\x80\x58\x00\x00\x0e" + body)
+
+
+def test_the_overdraft_limit_moves_the_balance_and_never_below_zero_or_above_32_bits(host):
+    host.load(100, purse=1)
+    assert change_limit(host, 5000) == 0x9000
+    assert host.balance(1) == 5100
+    host.purchase(5000, purse=1)  # 4,900 of them are the bank's
+    before = host.card._memory.dump()
+    assert change_limit(host, 4899) == 0x9401
+    assert host.card._memory.dump() == before
+    assert change_limit(host, 4900) == 0x9000
+    assert host.balance(1) == 0
+    host.load(0xFFFF_FFFF, purse=1)
+    assert change_limit(host, 4901) == 0x6985
+    assert host.balance(1) == 0xFFFF_FFFF
+
+
+def test_the_composite_cache_asks_for_a_file_of_records(host):
+    host.initialize(3, 2, 0)
+    assert host.sw("80DCAAF804AA020000") == 0x6A82  # file 1F is not there
+    assert host.sw("80DC01AC04AA020000") == 0x6981  # 0015 is binary
+    assert host.sw("80DC01C417" + "00" * 23) == 0x6981  # the log is cyclic
+    host.ok("00E200C804AA020000")
+    host.ok("80DCAAC804AA020001")  # it is still open
+
+
+def test_outside_a_composite_purchase_the_cache_ends_what_was_begun(host):
+    host.load(1000)
+    answer, _ = host.initialize(1, 2, 100)
+    assert host.sw("80DCAAC804AA020000") == 0x6901
+    assert host.sw(host.debit_command(answer, 100, 6)) == 0x6901
+
+
 def test_counters_end(host):
     memory = host.card._memory
     from cardos.filesystem import Node

@@ -150,6 +150,14 @@ def test_the_kinds_of_chips():
     assert CardSession(blank).exchange(SelectName(AID_PURSE).command()).sw == 0x6A82
 
 
+@pytest.mark.parametrize("kind", ["permit", "psam", "blank"])
+def test_chips_of_either_protocol(kind):
+    for t0, answer in ((False, 0x90), (True, 0x61)):
+        chip = make_card(kind, None, t0)
+        assert chip.atr.startswith(bytes.fromhex("3B6C" if t0 else "3BEC"))
+        assert chip.transmit(SELECT)[-2] == answer
+
+
 def test_sample_permit_and_sample_psam_pay_each_other():
     from datetime import UTC, datetime
 
