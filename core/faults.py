@@ -57,10 +57,10 @@ def _fill(text: str, facts: Mapping[str, str | int]) -> str:
 
 
 @cache
-def catalogue() -> dict[str, Fault]:
-    """All faults of all packages by code. A duplicate or incomplete entry is a bug."""
+def catalogue(only: str = "") -> dict[str, Fault]:
+    """All faults of all packages (or of one) by code. A duplicate or incomplete entry is a bug."""
     found: dict[str, Fault] = {}
-    for package in PACKAGES:
+    for package in (only,) if only else PACKAGES:
         try:
             text = resources.files(package).joinpath("faults.toml").read_text("utf-8")
         except (FileNotFoundError, ModuleNotFoundError):
