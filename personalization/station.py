@@ -17,7 +17,7 @@ from personalization.station_journal import Step
 from personalization.station_outcome import End, Outcome, outcome_of
 from personalization.station_recovery import HOPPER, REJECT
 from personalization.station_resume import Resume
-from personalization.station_states import ALLOWED, State, reason_of
+from personalization.station_states import ALLOWED, HOLDS_CARD, State, reason_of
 from personalization.studio import Studio
 from personalization.work import Made
 from printer.port import Position, PrinterFault, PrinterState, Situation
@@ -396,6 +396,7 @@ class Station:
         if to is not self._state and to not in ALLOWED[self._state]:
             raise AssertionError(f"{self._state.value} does not lead to {to.value}")
         self._state = to
+        self._with.neighbourhood.note(self._with.reader.name, to in HOLDS_CARD)
 
     def _ribbon(self) -> str | None:
         return None if self.last is None else self.last.ribbon

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Protocol
 
 from cardos.client import CardSession
@@ -81,11 +82,33 @@ class Job:
         return self.claim.work_order, self.claim.token
 
 
+class Neighbourhood:
+    """Which readers of one machine wait for no card; shared by its stations, safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._busy: dict[str, bool] = {}
+        self._turns: dict[str, int] = {}
+
+    def note(self, reader: str, busy: bool) -> None:
+        """A station expects or holds a card from now on, or does not any more."""
+        with self._lock:
+            if busy and not self._busy.get(reader, False):
+                self._turns[reader] = self._turns.get(reader, 0) + 1
+            self._busy[reader] = busy
+
+    def idle_since(self, reader: str) -> int | None:
+        """How many cards the reader's station has had so far; None while it is busy with one."""
+        with self._lock:
+            return None if self._busy.get(reader, False) else self._turns.get(reader, 0)
+
+
 @dataclass(frozen=True)
 class Equipment:
     """What a station owns.
 
-    `others` are the neighbours' readers, watched while a card is seated; `clean` runs the machine's
+    `others` are the neighbours' readers (objects of this station's own), watched while a card is seated;
+    `neighbourhood` says which of them are idle; `clean` runs the machine's
     cleaning cycle, where it has one.
     """
 
@@ -96,6 +119,7 @@ class Equipment:
     clock: Clock
     loader: Executor
     others: tuple[CardReader, ...] = ()
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
     seat_seconds: float = SEAT_SECONDS
     clean: Callable[[], None] | None = None
 
@@ -106,6 +130,7 @@ class Cycle:
     def __init__(self, equipment: Equipment) -> None:
         self._with = equipment
         self._journal = equipment.journal
+        self._quiet: dict[str, int] = {}
 
     # -- blank to the contacts ---------------------------------------------------------------------------
 
@@ -113,7 +138,7 @@ class Cycle:
         """One blank to the contact station."""
         printer = self._with.printer
         state = printer.state()
-        present = [reader.present() for reader in self._with.others]
+        self._quiet = self._quiet_readers()
         self._journal.intent(Step.FEED, *job.key, cards=state.cards, panels=state.panels)
         job.began = self._with.clock.monotonic()
         try:
@@ -127,11 +152,21 @@ class Cycle:
             raise
         job.fed, job.panels = 1, after.panels
         self._journal.result(Step.FEED, *job.key, fed=1, cards=after.cards)
-        self._watch_neighbours(present)
 
-    def _watch_neighbours(self, before: list[bool]) -> None:
-        for reader, was in zip(self._with.others, before, strict=True):
-            if not was and reader.present() and not self._with.reader.present():
+    def _quiet_readers(self) -> dict[str, int]:
+        """Empty readers of idle neighbours; a card that shows up there during our feed is ours, misled."""
+        found = {}
+        for reader in self._with.others:
+            turn = self._with.neighbourhood.idle_since(reader.name)
+            if turn is not None and not reader.present():
+                found[reader.name] = turn
+        return found
+
+    def _watch_neighbours(self) -> None:
+        for reader in self._with.others:
+            turn = self._quiet.get(reader.name)
+            stayed = self._with.neighbourhood.idle_since(reader.name) == turn
+            if turn is not None and reader.present() and stayed:
                 raise WrongReader("S-READER", reader.name, reader=reader.name)
 
     def seat(self, job: Job) -> CardChannel:
@@ -139,18 +174,34 @@ class Cycle:
         for attempt in (1, 2):
             channel: CardChannel | None = None
             try:
-                channel = self._connect()
+                channel = self._seated()
                 job.chip = chip.identify(channel)
                 return channel
             except BadChip as bad:
                 _close(channel)
                 raise _spoiled(bad, Step.FEED) from bad
+            except WrongReader:
+                raise
             except DeviceFault as fault:
                 _close(channel)
                 if attempt == 2:
                     raise CardSpoiled(fault.code, SpoilCode.CH1, Step.FEED, str(fault)) from fault
             self._with.printer.feed(reseat=True)
         raise AssertionError("the second attempt either seats or spoils")
+
+    def _seated(self) -> CardChannel:
+        """Power the chip, unless a neighbour has it. WrongReader S-READER."""
+        try:
+            channel = self._connect()
+        except DeviceFault:
+            self._watch_neighbours()
+            raise
+        try:
+            self._watch_neighbours()
+        except BaseException:
+            channel.close()
+            raise
+        return channel
 
     def _connect(self) -> CardChannel:
         reader = self._with.reader

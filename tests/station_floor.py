@@ -15,7 +15,7 @@ from core.clock import FixedClock
 from core.db import Database
 from personalization import artwork
 from personalization.station import Station
-from personalization.station_cycle import SEAT_SECONDS, Equipment
+from personalization.station_cycle import SEAT_SECONDS, Equipment, Neighbourhood
 from personalization.station_desk import Desk
 from personalization.station_journal import StationJournal
 from personalization.station_outcome import End, Outcome
@@ -43,6 +43,7 @@ class Bay:
     simulator: PrinterSimulator
     loader: ThreadPoolExecutor
     others: list[Any] = field(default_factory=list)
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
     keys: Any = field(default_factory=ClearKeys)
     station: Station | None = None
     journal: StationJournal | None = None
@@ -65,6 +66,7 @@ class Bay:
             loader=self.loader,
             others=tuple(self.others),
             clean=self.printer.clean,
+            neighbourhood=self.neighbourhood,
             seat_seconds=0.2 if isinstance(self.slot, Slot) else SEAT_SECONDS,
         )
         desk = Desk(put["db"](self.centre.db), self.centre.clock, journal, OPERATOR)
@@ -171,8 +173,10 @@ def floor(
             stack.callback(bay.die)
             bay.load(tray)
             bays.append(bay)
+        street = Neighbourhood()
         for bay in bays:
-            bay.others = [other.reader for other in bays if other is not bay]
+            bay.neighbourhood = street
+            bay.others = [_own_view(other.reader, stack) for other in bays if other is not bay]
         yield bays
 
 
@@ -199,6 +203,15 @@ def _released(stations: int, people: int, tray: int, orders: int) -> bytes:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
         return path.read_bytes()
+
+
+def _own_view(reader: Any, stack: ExitStack) -> Any:
+    """Another station's look at a reader: a PC/SC context belongs to one thread."""
+    if isinstance(reader, Slot):
+        return reader
+    own = type(reader)(reader.name)
+    stack.callback(own.close)
+    return own
 
 
 def _power(slot: Any) -> Callable[[], bool]:
