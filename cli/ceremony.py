@@ -28,6 +28,7 @@ RehearsalFile = Annotated[
 MessageFile = Annotated[
     Path | None, typer.Option("--message", help="Also write here what is to be signed.")
 ]
+SignedBy = Annotated[str, typer.Option("--by", help="Who signs, with commas: ca1,iw1,ea1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
@@ -265,6 +266,40 @@ def close(
     """End a ceremony that cannot go on, as aborted: a normal outcome. 中止仪式。"""
     with opened(home, people, rehearsal, message) as desk:
         _closed(desk, desk.abort(reason), as_json)
+
+
+@app.command("enrol")
+def enrol(
+    entry: Annotated[Path, typer.Argument(help="What `ceremony person` printed, in a file.")],
+    home: Home,
+    by: SignedBy,
+    people: People = Path("people"),
+    rehearsal: RehearsalFile = None,
+    message: MessageFile = None,
+) -> None:
+    """Put a person on the roster, signed by administrator, witness and auditor. 登记人员。"""
+    from hsm_sim.ceremony.desk import load_entry
+
+    known = load_entry(entry)
+    with opened(home, people, rehearsal, message) as desk:
+        desk.enrol(known, by.split(","))
+    result(f"{known['id']} {known['role']}")
+
+
+@app.command("revoke")
+def revoke(
+    id: Annotated[str, typer.Argument(help="Name in the roster.")],
+    home: Home,
+    by: SignedBy,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the log.")],
+    people: People = Path("people"),
+    rehearsal: RehearsalFile = None,
+    message: MessageFile = None,
+) -> None:
+    """Take a person off the roster for good. 撤销人员。"""
+    with opened(home, people, rehearsal, message) as desk:
+        desk.revoke(id, reason, by.split(","))
+    result(id)
 
 
 @app.command("export")

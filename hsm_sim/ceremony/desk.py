@@ -122,6 +122,19 @@ class Desk:
             raise Rejected("CER-ROSTER", f"not on the roster: {', '.join(missing)}")
         return {who: self.console.roster[who][0] for who in attend}
 
+    def enrol(self, entry: Mapping[str, str], signers: Sequence[str]) -> None:
+        """Add a person to the roster, signed by a roster quorum; raises NoQuorum (CER-ROSTER, HSM-F2)."""
+        content = {name: entry[name] for name in ("id", "role", "vkey")}
+        message = self.console.roster_message(content)
+        self.console.enrol(content, [self._room.sign(who, message) for who in signers])
+        self._room.show(f"{entry['id']} is on the roster as {entry['role']}.")
+
+    def revoke(self, id: str, reason: str, signers: Sequence[str]) -> None:
+        """Take a person off the roster for good; raises NoQuorum (CER-ROSTER, HSM-F2)."""
+        message = self.console.roster_message({"id": id, "reason": reason})
+        self.console.revoke(id, reason, [self._room.sign(who, message) for who in signers])
+        self._room.show(f"{id} is off the roster.")
+
     def export(self, target: Path, nonce: str) -> dict[str, Any]:
         """Write the audit bundle for an auditor's nonce; what their trust file should say."""
         hsm = self.hsm
@@ -157,6 +170,17 @@ def load_roster(path: Path) -> list[dict[str, str]]:
     if not good or len({entry["id"] for entry in entries}) != len(entries):
         raise Rejected("CER-ROSTER", "a roster is a list of id, role and vkey, each id once")
     return [dict(entry) for entry in entries]
+
+
+def load_entry(path: Path) -> dict[str, str]:
+    """One entry as ``citycard ceremony person`` prints it; raises Rejected (CER-ROSTER)."""
+    try:
+        entry = json.loads(read_small(path))
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or set(entry) != {"id", "role", "vkey"}:
+        raise Rejected("CER-ROSTER", "an entry has id, role and vkey")
+    return {name: str(value) for name, value in entry.items()}
 
 
 def load_person(folder: Path, entry: Mapping[str, str], passphrase: bytes) -> Person:

@@ -151,6 +151,26 @@ def test_the_log_must_extend_what_the_auditor_saw(place):
                 desk.show_extends(bad)
 
 
+def test_the_roster_changes_with_three_signatures(place):
+    with _desk(place):
+        pass
+    said = good("person", "kc5", "KC", "--people", place / "people", typed="words\nwords\n")
+    (place / "kc5.json").write_text(said.stdout)
+    more = ("--home", place / "hsm", "--rehearsal", place / "rehearsal.json")
+    alone = call("enrol", place / "kc5.json", "--by", "ca1", *more)
+    assert isinstance(alone.exception, NotAllowed)
+    assert alone.exception.code == "HSM-F2"
+    assert good("enrol", place / "kc5.json", "--by", "ca1,iw1,ea1", *more).stdout == "kc5 KC\n"
+    good("revoke", "kc4", "--by", "ca1,iw1,ea1", "--reason", "left the office", *more)
+    again = call("revoke", "kc4", "--by", "ca1,iw1,ea1", "--reason", "left the office", *more)
+    assert isinstance(again.exception, NotAllowed)
+    (place / "kc5.json").write_text("[]")
+    assert (
+        call("enrol", place / "kc5.json", "--by", "ca1,iw1,ea1", *more).exception.code
+        == "CER-ROSTER"
+    )
+
+
 def people_made(place):
     entries = []
     for who, role in (
