@@ -342,6 +342,22 @@ class ClearingDayRow(Table):
     at: Mapped[datetime] = mapped_column(Instant)
 
 
+class ClearingFileRow(Table):
+    """A clearing file that was made or taken in: taking it twice changes nothing (I-28)."""
+
+    __tablename__ = "purse_clearing_file"
+
+    sender: Mapped[str] = mapped_column(String(11), primary_key=True)
+    day: Mapped[str] = mapped_column(String(8), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(1), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    records: Mapped[int] = mapped_column(Integer)
+    bad: Mapped[int] = mapped_column(Integer)
+    returned: Mapped[bytes | None] = mapped_column(LargeBinary)
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
 class MerchantDayRow(Table):
     """A merchant's day: count, sum and fee of purchases posted to it, and what is paid out."""
 

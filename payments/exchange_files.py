@@ -1,0 +1,236 @@
+"""Clearing files out and in: a closed day as T file, a partner's T file checked and booked, bad records as E file.
+
+A purchase of our cards at a partner's terminals moves the holder's money to ``acquirer:<sender>``, under the same
+name as an upload would have had, so a record that came by both ways is a duplicate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import select
+
+from core import events
+from core.clock import SHANGHAI, Clock
+from core.db import Database, Tx
+from core.errors import Rejected
+from hsm_sim.client import Hsm
+from payments import ledger
+from payments.clearing_file import (
+    ACCEPTED,
+    PURCHASES,
+    TRANSACTIONS,
+    ClearingFile,
+    FileName,
+    Header,
+    Record,
+    read_file,
+    returned_file,
+    write_file,
+)
+from payments.judging import POSTED, check_tacs, made_at
+from payments.ledger import Transfer
+from payments.limits import Gate, HostProfile, Masters, register_gate
+from payments.requests import PROCESSING, PURCHASE
+from payments.tables import ClearingFileRow, LoadRow, PurchaseRow, TransferRow
+
+BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD, LATE, BAD_COUNTER = "01", "02", "03", "04", "06", "08"
+LETTERS = {
+    "D": DUPLICATE,
+    "C": BAD_COUNTER,
+    "P": "05",
+    "T": BAD_TAC,
+    "A": BAD_AMOUNT,
+    "N": BAD_CARD,
+}
+
+
+def export_day(
+    tx: Tx, clock: Clock, profile: HostProfile, day: date, number: int = 1
+) -> tuple[str, bytes]:
+    """Name and bytes of a closed day's T file: its confirmed loads and unloads, its purchases."""
+    name = FileName(profile.acquirer, day, TRANSACTIONS, number)
+    header = Header(
+        TRANSACTIONS, profile.acquirer, profile.receiver, f"{day:%Y%m%d}", number,
+        _stamp(clock.now()),
+    )  # fmt: skip
+    loads = tx.scalars(
+        select(LoadRow)
+        .where(LoadRow.day == day, LoadRow.state == "CONFIRMED")
+        .order_by(LoadRow.reference)
+    )
+    purchases = tx.scalars(
+        select(PurchaseRow)
+        .where(PurchaseRow.cleared == day, PurchaseRow.state != "REPEATED")
+        .order_by(PurchaseRow.id)
+    )
+    records = [_load_record(profile, row, day) for row in loads]
+    records += [_purchase_record(profile, row, day) for row in purchases]
+    return str(name), write_file(header, records)
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(SHANGHAI).strftime("%Y%m%d%H%M%S")
+
+
+def _load_record(profile: HostProfile, row: LoadRow, day: date) -> Record:
+    """The TAC and the balance after it stand in the evidence (SV or UV); "by counter" has neither."""
+    evidence = row.evidence or b""
+    tac, balance = evidence[46:50].hex().upper(), int.from_bytes(evidence[50:54], "big")
+    if len(evidence) < 54:
+        tac, balance = "0" * 8, row.balance
+    return Record(
+        0, f"{day:%Y%m%d}", row.kind, PROCESSING[row.kind], profile.acquirer, row.merchant,
+        row.terminal, f"{row.batch:06d}", row.trace, _stamp(row.at), row.reference,
+        row.issuer.upper(), row.asn.upper(), f"{row.counter:04X}", f"{row.type:02X}", row.amount,
+        balance, row.psam.upper(), "0" * 8, row.issued, tac,
+        f"{row.key_index:02X}{row.key_version:02X}", f"{row.algorithm:02X}", 0, "0" * 12, ACCEPTED,
+        "", row.random.upper(),
+    )  # fmt: skip
+
+
+def _purchase_record(profile: HostProfile, row: PurchaseRow, day: date) -> Record:
+    raw = row.raw
+    result = ACCEPTED if row.state == POSTED else LETTERS.get(row.flags[:1], BAD_CARD)
+    return Record(
+        0, f"{day:%Y%m%d}", PURCHASE, PROCESSING[PURCHASE], profile.acquirer, row.merchant,
+        row.terminal, f"{row.batch:06d}", row.trace, _stamp(row.at), row.reference,
+        row.issuer.upper(), row.asn.upper(), f"{row.counter:04X}", f"{row.type:02X}", row.amount,
+        row.balance, row.psam.upper(), f"{row.terminal_counter:08X}", row.made, row.tac.upper(),
+        raw[24:26].hex().upper(), raw[-1:].hex().upper(), -row.fee, "0" * 12, result,
+        row.flags[:4], raw[20:24].hex().upper(),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a partner's file. `returned`: the E file for its bad records, if there are any."""
+
+    name: str
+    records: int
+    bad: int
+    posted: int
+    returned: bytes | None
+    again: bool
+
+
+@dataclass(frozen=True)
+class _Tac:
+    """A record as `judging.check_tacs` wants it."""
+
+    id: int
+    asn: str
+    amount: int
+    type: int
+    psam: str
+    terminal_counter: int
+    made: str
+    tac: str
+    key_version: int
+
+
+@dataclass(frozen=True)
+class FileDesk:
+    """Takes partners' files in. Owns the HSM."""
+
+    db: Database
+    clock: Clock
+    hsm: Hsm
+    masters: Masters
+    profile: HostProfile
+    gate: Gate = register_gate
+
+    def take(self, name: str, raw: bytes) -> Taken:
+        """Check and book a T file. Raises FileFault (nothing was taken), Rejected FILE-KIND, the HSM's errors."""
+        file = read_file(name, raw)
+        if file.header.kind != TRANSACTIONS:
+            raise Rejected("FILE-KIND", "only files of transactions are booked", file=name)
+        key = (
+            file.header.sender, file.header.day, file.header.kind, file.header.number, file.digest,
+        )  # fmt: skip
+        with self.db.read() as tx:
+            row = tx.get(ClearingFileRow, key)
+            if row is not None:
+                return Taken(name, row.records, row.bad, 0, row.returned, True)
+            known = self._known_cards(tx, file.records)
+        good = check_tacs(self.hsm, self.masters, [_tac(r) for r in file.records if _has_tac(r)])
+        with self.db.write() as tx:
+            results = self._results(tx, file, known, good)
+            posted = self._book(tx, file, results)
+            returned = returned_file(file, results, _stamp(self.clock.now()))
+            bad = sum(result != ACCEPTED for result in results) + len(file.broken)
+            tx.add(
+                ClearingFileRow(
+                    sender=key[0], day=key[1], kind=key[2], number=key[3], digest=key[4],
+                    records=len(results) + len(file.broken), bad=bad, returned=returned,
+                    at=self.clock.now(),
+                )
+            )  # fmt: skip
+            tx.flush()
+            events.append(
+                tx, self.clock, "purse.file_taken", name, records=len(results), bad=bad,
+                digest=file.digest,
+            )  # fmt: skip
+        return Taken(name, len(results) + len(file.broken), bad, posted, returned, False)
+
+    def _known_cards(self, tx: Tx, records: Sequence[Record]) -> Mapping[str, bool]:
+        asns = sorted({record.asn.lower() for record in records})
+        gates = self.gate(tx, asns)
+        return {asn: asn in gates and gates[asn].found for asn in asns}
+
+    def _results(
+        self, tx: Tx, file: ClearingFile, known: Mapping[str, bool], good: Mapping[int, bool]
+    ) -> list[str]:
+        names = [_name(record) for record in file.records]
+        booked = set(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(names))))
+        results: list[str] = []
+        for record, name in zip(file.records, names, strict=True):
+            result = self._result(record, known, good)
+            if result == ACCEPTED and record.kind in PURCHASES:
+                result = DUPLICATE if name in booked else ACCEPTED
+                booked.add(name)
+            results.append(result)
+        return results
+
+    def _result(self, record: Record, known: Mapping[str, bool], good: Mapping[int, bool]) -> str:
+        issuer = bytes.fromhex(record.issuer)
+        if issuer not in self.profile.issuers or not known[record.asn.lower()]:
+            return BAD_CARD
+        if (
+            not 0 < record.amount <= self.profile.parameters.purchase_fen
+            and record.kind in PURCHASES
+        ):
+            return BAD_AMOUNT
+        made = made_at(record.made)
+        if made is None or self.clock.now() - made > self.profile.late:
+            return LATE
+        return ACCEPTED if good.get(record.number, True) else BAD_TAC
+
+    def _book(self, tx: Tx, file: ClearingFile, results: Sequence[str]) -> int:
+        partner = f"acquirer:{file.header.sender}"
+        transfers = [
+            Transfer(_name(r), ledger.purse(r.asn.lower()), partner, r.amount, "file purchase")
+            for r, result in zip(file.records, results, strict=True)
+            if result == ACCEPTED and r.kind in PURCHASES
+        ]
+        day = datetime.strptime(file.header.day, "%Y%m%d").date()  # noqa: DTZ007
+        return ledger.post(tx, transfers, day, self.clock.now())
+
+
+def _has_tac(record: Record) -> bool:
+    return record.kind in PURCHASES
+
+
+def _tac(record: Record) -> _Tac:
+    return _Tac(
+        record.number, record.asn, record.amount, int(record.type, 16), record.psam,
+        int(record.terminal_counter, 16), record.made, record.tac, int(record.key[2:], 16),
+    )  # fmt: skip
+
+
+def _name(record: Record) -> str:
+    """The transfer's name: the purse key of 11.3, as an upload has it."""
+    parts = (
+        record.asn, record.counter, record.type, record.psam, record.terminal_counter, record.tac,
+    )  # fmt: skip
+    return "pay:" + "".join(parts).lower()

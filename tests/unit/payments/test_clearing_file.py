@@ -1,0 +1,170 @@
+"""The 279-character clearing file: vectors, every check of I-28, a closed day out and a partner's file in."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from payments import ledger
+from payments.clearing_file import (
+    EOL,
+    LENGTH,
+    ClearingFile,
+    FileFault,
+    FileName,
+    read_file,
+    write_file,
+)
+from payments.exchange_files import FileDesk, export_day
+from tests.host_bench import Keys, LabCard, LabHost
+
+VECTORS = {
+    v["id"]: v for v in json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
+}
+DAY = date(2026, 11, 28)
+
+
+def raw_of(name: str) -> tuple[str, bytes]:
+    given = VECTORS[name]["inputs"]
+    return given["name"], b"".join(line.encode() + EOL for line in given["lines"])
+
+
+NAME, RAW = raw_of("clearing-file")
+
+
+def test_the_vector_reads_and_writes_back() -> None:
+    file, expected = read_file(NAME, RAW), VECTORS["clearing-file"]["expected"]
+    sums = file.sums
+    assert (sums.details, sums.load_fen, sums.purchase_fen, sums.unload_fen) == (
+        expected["details"], expected["load_fen"], expected["purchase_fen"], expected["unload_fen"],
+    )  # fmt: skip
+    assert (sums.net, file.digest) == (2450, expected["sha256"])
+    assert [-r.fee for r in file.records if r.kind == "36"] == expected["fees_fen"]
+    assert write_file(file.header, file.records) == RAW
+    assert all(len(line) == LENGTH for line in RAW.split(EOL)[:-1])
+
+
+def _swap(raw: bytes, line: int, at: int, text: bytes) -> bytes:
+    lines = raw.split(EOL)
+    lines[line] = lines[line][:at] + text + lines[line][at + len(text) :]
+    return EOL.join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "reason"),
+    [
+        ("PC_48880001_20261128_X_01.txt", RAW, "name"),
+        ("PC_48880001_20261340_T_01.txt", RAW, "name"),
+        ("PC_48880002_20261128_T_01.txt", RAW, "header"),
+        (NAME, _swap(RAW, 0, 11, b"PCF02"), "header"),
+        (NAME, RAW[:-2], "line length"),
+        (NAME, _swap(RAW, 1, LENGTH - 8, b"0"), "digest"),
+        (NAME, RAW.replace(EOL, b" \r\n", 2), "header"),
+        (NAME, _swap(RAW, 2, 0, b"0000000007"), "running number"),
+        (NAME, _swap(RAW, 5, 11, b"0000000003"), "trailer"),
+        (NAME, _swap(RAW, 5, 33, b"00000000005001"), "trailer"),
+        (*raw_of("clearing-file-tampered"), "digest"),
+        (NAME, _swap(RAW, 1, 40, b"\xff"), "characters"),
+    ],
+)
+def test_a_file_is_taken_whole_or_not_at_all(name: str, raw: bytes, reason: str) -> None:
+    with pytest.raises(FileFault) as caught:
+        read_file(name, raw)
+    assert caught.value.reason == reason
+
+
+def test_a_partner_mac_is_checked_when_it_is_agreed() -> None:
+    file = read_file(NAME, RAW)
+    sealed = write_file(file.header, file.records, lambda digest: digest[:8].hex().upper())
+
+    def check(digest: bytes, mac: str) -> bool:
+        return digest[:8].hex().upper() == mac
+
+    assert read_file(NAME, sealed, check).mac == file.digest[:16]
+    with pytest.raises(FileFault, match="MAC"):
+        read_file(NAME, RAW, check)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def host(keys: Keys) -> Iterator[LabHost]:
+    made = LabHost(keys)
+    yield made
+    made.close()
+
+
+def a_day(host: LabHost) -> tuple[LabCard, ClearingFile]:
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    terminal.load(card, 5000)
+    terminal.ask(terminal.purchase(card, 1350))
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        name, raw = export_day(tx, host.clock, host.profile, DAY)
+    assert FileName.parse(name).sender == "48880001"
+    return card, read_file(name, raw)
+
+
+def test_a_closed_day_goes_out_with_everything_its_tacs_cover(host: LabHost) -> None:
+    card, file = a_day(host)
+    load, purchase = file.records
+    assert (load.kind, load.amount, load.balance, load.fee) == ("41", 5000, 5000, 0)
+    assert (purchase.amount, purchase.fee, purchase.balance) == (1350, -5, 5000)
+    assert (purchase.tac != "00000000", load.tac != "00000000") == (True, True)
+    with host.db.read() as tx:
+        again = export_day(tx, host.clock, host.profile, DAY)[1]
+    assert again == write_file(file.header, file.records)
+    assert card.balance == file.sums.net == 3650
+
+
+def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabHost) -> None:
+    card, file = a_day(host)
+    own = file.records[1]
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    fresh = card.pay(200, bytes.fromhex("100000000109"), 7, "20261128113000")
+    good = replace(
+        own, amount=200, tac=fresh.tac.hex().upper(), counter=f"{fresh.counter:04X}",
+        psam="100000000109", terminal_counter="00000007", made="20261128113000", fee=0,
+    )  # fmt: skip
+    forged = replace(good, tac="00000000", terminal_counter="00000008")
+    host.gate.strangers.add("00001000000155")
+    stranger = replace(good, asn="00000000001000000155")
+    records = (own, good, forged, stranger, good)
+    name, raw = "PC_01050000_20261128_T_01.txt", write_file(header, records)
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take(name, raw)
+    assert (taken.records, taken.posted, taken.bad, taken.again) == (5, 1, 4, False)
+    assert taken.returned is not None
+    back = read_file("PC_48880001_20261128_E_01.txt", taken.returned)
+    assert [(r.number, r.result) for r in back.records] == [
+        (1, "02"), (3, "01"), (4, "04"), (5, "02"),
+    ]  # fmt: skip
+    again = desk.take(name, raw)
+    assert (again.again, again.returned) == (True, taken.returned)
+    with host.db.read() as tx:
+        assert ledger.balance(tx, "acquirer:01050000").posted == 200
+        assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
+
+
+def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost) -> None:
+    _, file = a_day(host)
+    good = write_file(replace(file.header, sender="01050000"), file.records)
+    body = EOL.join(good.split(EOL)[:-2]) + EOL
+    broken = body.replace(file.records[1].tac.encode(), b"XXXXXXXX")
+    tail = good.split(EOL)[-2].replace(
+        hashlib.sha256(body).hexdigest().upper().encode(),
+        hashlib.sha256(broken).hexdigest().upper().encode(),
+    )
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take("PC_01050000_20261128_T_01.txt", broken + tail + EOL)
+    assert (taken.records, taken.bad) == (2, 1)
+    assert taken.returned is not None
+    assert b" 09 " in taken.returned
