@@ -84,6 +84,16 @@ def test_names_are_looked_up_here_beside_and_below():
     host.ok("00A40000024F01")
 
 
+def test_the_same_file_id_inside_its_own_directory_cannot_be_reached():
+    """SELECT by id looks at the current directory itself first (purse-card.md 2.3)."""
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380200F0F000FFFF") + b"OUTER") == 0x9000
+    host.select(b"OUTER")
+    assert host.create(0x3F01, bytes.fromhex("380100F0F000FFFF") + b"INNER") == 0x9000
+    assert b"OUTER" in host.ok("00A40000023F01")
+    assert b"INNER" in host.select(b"INNER")
+
+
 def test_directories_nest_two_levels_below_the_mf():
     host = white()
     for fid, name in ((0x3F01, b"FIRST"), (0x3F02, b"SECOND")):

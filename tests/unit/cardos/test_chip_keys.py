@@ -2,6 +2,7 @@
 
 import pytest
 
+from cardos.memory import PowerCut
 from core import crypto
 from tests.chip_bench import PURSE_AID, WHITE, Host, bank, key, white
 
@@ -55,6 +56,26 @@ def test_a_full_key_file_refuses_another_key():
     before = host.card._memory.dump()
     assert host.sw("80D4010315" + "3EF0F00100" + "00" * 16) == 0x6A84
     assert host.card._memory.dump() == before
+
+
+@pytest.mark.parametrize("pin", ["123456", "999999"])
+def test_a_try_is_counted_before_it_is_made(host, pin):
+    """Whoever pulls the card before the answer has used up a try, right or wrong (purse-card.md 8.10)."""
+    before = host.card.writes
+    assert host.sw("0020000003999999") == 0x63C2
+    spent = host.card.writes - before
+    host.ok("0020000003123456")
+    for left in (2, 1):
+        host.card.power_cut_after(spent)
+        if pin == "123456":  # it writes more: the tries coming back
+            with pytest.raises(PowerCut):
+                host.sw("0020000003" + pin)
+        else:
+            assert host.sw("0020000003" + pin) == 0x63C0 | left
+        host.card.keep_power()
+        host.card.reset()
+        host.select(PURSE_AID)
+    assert host.sw("0020000003999999") == 0x63C0
 
 
 def test_wrong_pins_and_the_way_back(host):

@@ -100,3 +100,93 @@ def test_sm4_masters_do_not_compute_in_des():
     host = psam()
     host.protected_ok("84D40000", bytes.fromhex("280704") + key("sm4"), key("psam control"), True)
     assert host.sw("801A280708" + "00" * 8) == 0x6981
+
+
+def test_a_usage_key_needs_a_key_file():
+    host = white("psam")
+    assert host.create(0xDF01, bytes.fromhex("380080F0F000FFFF") + PURSE_AID) == 0x9000
+    host.select(PURSE_AID)
+    assert host.sw("80D4000013" + "220100" + "00" * 16) == 0x6A82
+    assert host.sw("80D4010515" + "22F0F00100" + "00" * 16) == 0x6A82
+
+
+@pytest.mark.parametrize(
+    ("plain", "sw"),
+    [
+        ("220800" + "00" * 15, 0x6A80),  # a key has 16 bytes
+        ("220802" + "00" * 16, 0x6A80),  # algorithm 02
+        ("020800" + "00" * 16, 0x6A80),  # a purchase key has one level at least
+        ("220800" + "00" * 16, 0x9000),
+    ],
+)
+def test_usage_records_are_checked(plain, sw):
+    host = psam()
+    before = host.card._memory.dump()[2048:]
+    body = bytes.fromhex(plain)
+    assert host.protected("84D40000", body, key("psam control"), cipher=True)[1] == sw
+    assert (host.card._memory.dump()[2048:] == before) is (sw != 0x9000)
+
+
+def test_the_control_key_in_usage_form_replaces_the_old_one():
+    host = psam()
+    plain = bytes.fromhex("000000") + key("new control")
+    host.protected_ok("84D40000", plain, key("psam control"), cipher=True)
+    assert host.authenticate(key("psam control")) == 0x63C2
+    assert host.authenticate(key("new control")) == 0x9000
+
+
+def test_a_usage_key_is_replaced_under_protection_only_and_opens_again():
+    host = psam()
+    init = "807000001C0BC5764200ED00000F360620071126093015" + "0100" + "5180484934206731"
+    host.ok(init)
+    for _ in range(3):
+        host.sw("807200000400000000")
+    assert host.sw(init) == 0x9303
+    plain = bytes.fromhex("220100") + key("another master")
+    assert host.sw(b"\x80\xd4\x00\x00\x13" + plain) == 0x6987
+    host.protected_ok("84D40000", plain, key("psam control"), cipher=True)
+    assert host.sw(init) == 0x9000
+
+
+def test_the_terminal_serial_ends():
+    from cardos.filesystem import Node, binary_changes
+
+    host = psam()
+    node = Node(host.card._memory, host.card._chip.session.df).child(0x18)
+    host.card._memory.commit(binary_changes(node, 0, b"\xff" * 4))
+    init = "807000001C0BC5764200ED00000F360620071126093015" + "0100" + "5180484934206731"
+    assert host.sw(init) == 0x9402
+    assert host.ok("00B0980004") == b"\xff" * 4
+
+
+def test_a_blocked_psam_makes_no_mac():
+    host = psam()
+    record = bytes.fromhex("36F0F0FF33") + key("line")
+    host.protected_ok("84D40100", record, key("psam control"), cipher=True)
+    host.protected_ok("841E0000", b"", key("line"))
+    init = "807000001C0BC5764200ED00000F360620071126093015" + "0100" + "5180484934206731"
+    assert host.sw(init) == 0x6A81
+    host.protected_ok("84180000", b"", key("line"))
+    host.ok(init)
+
+
+@pytest.mark.parametrize(
+    ("usage", "command", "sw"),
+    [
+        (0x06, "80FA000008" + "00" * 8, 0x6981),  # a MAC key does not encrypt
+        (0x07, "80FA050010" + "00" * 16, 0x6981),  # an encryption key makes no MAC
+        (0x0E, "80FA050010" + "00" * 16, 0x6981),
+        (0x08, "80FA000008" + "00" * 8, 0x9000),
+        (0x08, "80FA050010" + "00" * 16, 0x9000),
+        (0x08, "80FA050008" + "00" * 8, 0x6700),  # an IV and nothing to make a MAC of
+        (0x08, "80FA000009" + "00" * 9, 0x6700),  # padding is the caller's
+        (0x08, "80FA040008" + "00" * 8, 0x6A86),
+        (0x08, "80FA010008" + "00" * 8, 0x6901),  # no chain was begun
+    ],
+)
+def test_what_a_temporary_key_may_do(usage, command, sw):
+    host = psam()
+    plain = bytes((usage, 9, 0)) + key("temporary")
+    host.protected_ok("84D40000", plain, key("psam control"), cipher=True)
+    host.ok(bytes((0x80, 0x1A, usage, 9)))
+    assert host.sw(command) == sw

@@ -208,6 +208,22 @@ def test_composite_cache_is_limited(host):
     assert host.sw("80DCA3C804A3020001") == 0x6A84
 
 
+def test_weak_keys_work():
+    """Equal halves are single DES, and the XOR of a TAC key may be all zero (purse-card.md 4.1, 18)."""
+    host = bank({0x3E: key("half")[:8] * 2, 0x3F: bytes(16), 0x34: b"\x5a" * 16})
+    tac = host.load(1000, load_key=bytes(16))
+    text = (1000).to_bytes(4, "big") + b"\x02" + TERMINAL + WHEN
+    assert tac == crypto.purse_mac(bytes(8), (1000).to_bytes(4, "big") + bytes(2) + text)
+    answer, _ = host.initialize(1, 2, 400)
+    session = crypto.des_encrypt(key("half")[:8], answer[11:15] + answer[4:6] + b"\x12\x34")
+    text = (400).to_bytes(4, "big") + b"\x06" + TERMINAL
+    mac1 = crypto.purse_mac(session, text + WHEN)
+    serial = bytes.fromhex("ABCD1234")  # whole in the TAC, its right half in the session key
+    done = host.ok(bytes.fromhex("805401000F") + serial + WHEN + mac1)
+    assert done[:4] == crypto.purse_mac(bytes(8), text + serial + WHEN)
+    assert host.balance() == 600
+
+
 def test_two_terminals_on_one_card(host):
     host.load(1000)
     for serial in range(6):
