@@ -442,7 +442,7 @@ def chk_stale(f: Facts) -> Results:
     """The newest good checkpoint covers the last line."""
     want = len(f.lines), tree_root(f.leaves), f.hsm
     good = [c for c in f.checkpoints if c[1:4] == want and f.trust["vkey"] in c.signers]
-    yield good != [] != f.lines, "checkpoints/", f"a good checkpoint of {len(f.lines)} lines", "none"
+    yield bool(good and f.lines), "checkpoints/", f"a good checkpoint of {len(f.lines)} lines", "none"
 def chk_rollback(f: Facts) -> Results:
     """The log is not shorter than the auditor saw it."""
     yield f.seen["size"] <= len(f.lines), "log.jsonl", f"at least {f.seen['size']} lines", len(f.lines)

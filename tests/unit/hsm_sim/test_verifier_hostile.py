@@ -1,6 +1,8 @@
 """Bundles made to mislead or to break the verifier: it answers with findings or "unreadable", never with a bug."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -98,6 +100,22 @@ def test_what_a_bundle_says_does_not_move_the_auditors_cursor(tmp_path, honest):
         assert "\x1b" not in said.stdout
         assert said.stdout.isascii()
         assert not any(line.startswith("VALID") for line in said.stdout.splitlines())
+
+
+def test_a_bug_has_an_exit_status_of_its_own(tmp_path, honest):
+    trust, program = tmp_path / "trust.json", tmp_path / "verifier.py"
+    trust.write_text(json.dumps(CEREMONY["trust"]))
+    broken = FILE.read_text("utf-8").replace(
+        "    return result._replace(", "    return 1 / 0 or (", 1
+    )
+    program.write_text(broken.replace("(verdict=", "dict(verdict=", 1), "utf-8")
+    said = subprocess.run(
+        [sys.executable, "-I", program, "verify", str(honest), "--trust", str(trust)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 70
+    assert said.stderr == "bug in the verifier: ZeroDivisionError\n"
+    assert said.stdout == ""
 
 
 def test_links_and_devices_are_not_read(tmp_path, honest):
