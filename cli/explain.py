@@ -110,3 +110,28 @@ def tlv(words: Hex, as_json: Json = False) -> None:
 
     raw = hex_bytes(words)
     show_lines("tlv", raw, explained(explain_tlv, raw), as_json)
+
+
+@app.command("iso8583")
+def iso8583(words: Hex, as_json: Json = False) -> None:
+    """A message between terminal and purse host, frame or body; secrets are masked. 终端与主机间的报文。"""
+    from payments.explain import explain_iso8583
+
+    raw = hex_bytes(words)
+    lines = explain_iso8583_lines(explain_iso8583, raw)
+    if as_json:  # the bytes are not repeated: they may hold an account number, a PIN block or keys
+        json_object(
+            {"schema": "citycard/explain-iso8583/1", "fields": [vars(line) for line in lines]}
+        )
+        return
+    show_lines("iso8583", raw, lines, as_json=False)
+
+
+def explain_iso8583_lines(
+    explain: "Callable[[bytes], Sequence[Line]]", raw: bytes
+) -> "Sequence[Line]":
+    """Rejected ISO-BYTES with the place when the bytes cannot be cut into fields."""
+    try:
+        return explain(raw)
+    except ValueError as reason:
+        raise Rejected("ISO-BYTES", str(reason), reason=str(reason)) from reason

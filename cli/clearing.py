@@ -1,0 +1,167 @@
+"""``citycard clearing``: close a business day, read its report, exchange files (iso8583-host.md 11 to 13)."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import output
+from cli.office import DEFAULT_DATA, Data, Json, opened
+
+app = typer.Typer(no_args_is_help=True, help="Close a day and read its report. 日终清算。")
+Day = Annotated[str, typer.Option("--day", help="Business day, YYYY-MM-DD.")]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("a day is YYYY-MM-DD", param_hint="--day") from None
+
+
+@app.command("run")
+def run(
+    day: Day,
+    certificates: Annotated[Path, typer.Option("--certificates", help="Clients of the HSM.")],
+    slots: Annotated[Path, typer.Option("--slots", help="The HSM's slots.json.")],
+    hsm_port: Annotated[int, typer.Option("--hsm-port", help="The HSM's port.")],
+    hsm_host: Annotated[str, typer.Option("--hsm-host", help="The HSM's address.")] = "127.0.0.1",
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """Freeze, judge, total, reconcile, close. 日终清算。
+
+    Run again it gives the same report. Exit 1: a difference is unexplained.
+    """
+    from payments.clearing import ClearingRun
+    from runtime.purse_host import HostSetup, purse_host
+
+    setup = HostSetup(data, certificates, slots, hsm_host, hsm_port, "clearing")
+    with purse_host(setup) as host:
+        clearing = ClearingRun(host.db, host.clock, host.hsm, host.masters, host.profile, host.bank)
+        report = clearing.close(_day(day))
+    _show(report, as_json)
+    return output.EXIT_NO if report.unexplained else 0
+
+
+@app.command("report")
+def report(day: Day, data: Data = DEFAULT_DATA, as_json: Json = False) -> int:
+    """The report of a closed day, with every difference and its reason. 清算报告。"""
+    from sqlalchemy import select
+
+    from payments.clearing import read_report
+    from payments.tables import DifferenceRow
+
+    with opened(data) as city, city.db.read() as tx:
+        found = read_report(tx, _day(day))
+        rows = tx.scalars(
+            select(DifferenceRow).where(DifferenceRow.day == _day(day)).order_by(DifferenceRow.kind)
+        ).all()
+    _show(found, as_json)
+    if not as_json:
+        for row in rows:
+            mark = "explained" if row.explained else "UNEXPLAINED"
+            output.result(f"  {row.kind} {row.subject}: {row.amount} fen, {row.reason} [{mark}]")
+    return 0
+
+
+def _show(found: object, as_json: bool) -> None:
+    from core.money import format_yuan
+    from payments.clearing import DayReport
+
+    assert isinstance(found, DayReport)
+    if as_json:
+        output.json_object({**vars(found), "digest": found.digest})
+        return
+    output.result(
+        f"{found.day}: {found.purchases} purchases, {format_yuan(found.amount)} yuan, fees "
+        f"{format_yuan(found.fees)}, paid out {format_yuan(found.paid)}"
+    )
+    output.result(
+        f"  TACs good {found.tac_good}, wrong {found.tac_bad}; repeated {found.repeated}, kept "
+        f"{found.kept}, foreign {found.foreign}; loads {found.loads}, {format_yuan(found.loaded)} yuan"
+    )
+    output.result(
+        f"  float {format_yuan(found.float_fen)}; differences {found.differences}, unexplained "
+        f"{found.unexplained}; incidents {found.incidents}; SHA-256 {found.digest}"
+    )
+
+
+@app.command("merchant")
+def merchant(
+    number: Annotated[str, typer.Argument(help="Merchant number (field 42).")],
+    day: Day,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PDF.")] = Path("."),
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """A merchant's day as CSV and PDF; the same bytes every time. 商户对账单。"""
+    from payments.merchant_report import as_csv, as_pdf, merchant_report
+
+    with opened(data) as city, city.db.read() as tx:
+        found = merchant_report(tx, _day(day), number)
+    out.mkdir(parents=True, exist_ok=True)
+    base = out / f"merchant-{number}-{found.day:%Y%m%d}"
+    written = {"csv": base.with_suffix(".csv"), "pdf": base.with_suffix(".pdf")}
+    written["csv"].write_bytes(as_csv(found))
+    written["pdf"].write_bytes(as_pdf(found))
+    if as_json:
+        paths = {kind: str(path) for kind, path in written.items()}
+        output.json_object(
+            {"schema": "citycard/merchant-report/1", **paths, "count": found.count,
+             "amount_fen": found.amount, "fee_fen": found.fee, "paid_fen": found.paid}
+        )  # fmt: skip
+    else:
+        for path in written.values():
+            output.result(str(path))
+    return 0
+
+
+@app.command("export")
+def export(
+    day: Day,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the file.")] = Path("."),
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """A closed day as our 279-character file, with digest. 导出清算文件。"""
+    from payments.clearing import read_report
+    from payments.exchange_files import export_day
+    from payments.limits import HostProfile
+
+    with opened(data) as city, city.db.read() as tx:
+        read_report(tx, _day(day))
+        name, raw = export_day(tx, city.clock, HostProfile(), _day(day))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / name).write_bytes(raw)
+    if as_json:
+        output.json_object(
+            {"schema": "citycard/clearing-file/1", "file": str(out / name), "bytes": len(raw)}
+        )
+    else:
+        output.result(str(out / name))
+    return 0
+
+
+@app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="A clearing file, under its own name.")],
+    as_json: Json = False,
+) -> int:
+    """Check a file as its receiver would, record forms included; needs no installation. 校验清算文件。"""
+    from payments.clearing_file import read_file
+
+    found = read_file(file.name, file.read_bytes())
+    sums = found.sums
+    if as_json:
+        output.json_object(
+            {"schema": "citycard/clearing-check/1", **vars(sums), "net_fen": sums.net,
+             "digest": found.digest, "broken": len(found.broken)}
+        )  # fmt: skip
+    else:
+        output.result(
+            f"{file.name}: {sums.details} records, net {sums.net} fen, {len(found.broken)} broken, "
+            f"SHA-256 {found.digest}"
+        )
+    return output.EXIT_NO if found.broken else 0

@@ -1,0 +1,72 @@
+"""``citycard purse``: what the ledger and the host know of one card."""
+
+from typing import Annotated
+
+import typer
+
+from cli import output
+from cli.office import DEFAULT_DATA, Data, Json, opened
+
+app = typer.Typer(no_args_is_help=True, help="One purse: state and statement. 电子钱包查询。")
+Serial = Annotated[str, typer.Argument(help="Card serial (14 digits) or ASN (20 digits).")]
+ASN_PREFIX = "000000"
+
+
+def _asn(text: str) -> str:
+    if not text.isdecimal() or len(text) not in (14, 20):
+        raise typer.BadParameter("14 or 20 digits are expected", param_hint="SERIAL")
+    return ASN_PREFIX + text if len(text) == 14 else text
+
+
+@app.command("show")
+def show(serial: Serial, data: Data = DEFAULT_DATA, as_json: Json = False) -> int:
+    """Balance by the ledger, what is promised on top, open loads, purchases kept for people. 余额与状态。"""
+    from payments.purse_view import view
+
+    with opened(data) as city, city.db.read() as tx:
+        found = view(tx, _asn(serial))
+    if as_json:
+        output.json_object({"schema": "citycard/purse/1", **vars(found)})
+        return 0
+    from core.money import format_yuan
+
+    output.result(
+        f"{found.asn}: {format_yuan(found.posted_fen)} yuan, promised {format_yuan(found.pending_fen)}"
+    )
+    output.result(
+        f"  online counter {found.counter}, {'BLOCKED' if found.blocked else 'not blocked'}, open loads "
+        f"{found.open_loads}, purchases kept {found.kept}"
+    )
+    return 0
+
+
+@app.command("statement")
+def statement(
+    serial: Serial,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """The card's ledger lines, oldest first, pending ones included. 明细。"""
+    from core.clock import SHANGHAI
+    from core.money import format_yuan
+    from payments import ledger
+
+    asn = _asn(serial)
+    with opened(data) as city, city.db.read() as tx:
+        lines = ledger.statement(tx, ledger.purse(asn), limit)
+    if as_json:
+        rows = [
+            {"id": e.id, "step": e.step, "amount_fen": e.amount, "other": e.other,
+             "reason": e.reason, "day": e.day.isoformat(), "at": e.at.isoformat()}
+            for e in lines
+        ]  # fmt: skip
+        output.json_object({"schema": "citycard/statement/1", "asn": asn, "lines": rows})
+        return 0
+    words = {"P": "promised", "C": "posted", "V": "taken back", "S": "posted"}
+    for entry in lines:
+        at = entry.at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+        output.result(
+            f"{at}  {format_yuan(entry.amount):>12}  {words[entry.step]:<10}  {entry.reason:<10}  {entry.other}"
+        )
+    return 0

@@ -1,0 +1,76 @@
+"""A merchant's day on paper and as a table, a purse's view, and the explained message: nothing secret in any."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import NotFound
+from payments import ledger
+from payments.explain import explain_iso8583
+from payments.merchant_report import as_csv, as_pdf, merchant_report
+from payments.purse_view import view
+from tests.host_bench import MERCHANT, Keys, LabCard, LabHost
+
+DAY = date(2026, 11, 28)
+VECTORS = json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
+
+
+def test_a_merchants_day_is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    host = LabHost(Keys(tmp_path))
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    terminal.load(card, 5000)
+    terminal.ask(terminal.purchase(card, 1350))
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        report = merchant_report(tx, DAY, MERCHANT)
+        with pytest.raises(NotFound, match="CLEARING-MERCHANT"):
+            merchant_report(tx, DAY, "000000000000000")
+        shown = view(tx, card.asn.hex())
+        with pytest.raises(NotFound, match="PURSE-UNKNOWN"):
+            view(tx, "0" * 20)
+        lines = ledger.statement(tx, ledger.purse(card.asn.hex()))
+        tx.execute(text("SELECT 1"))
+    assert (report.count, report.amount, report.fee, report.paid) == (1, 1350, 5, 1345)
+    table = as_csv(report).decode("utf-8-sig").splitlines()
+    assert table[1].startswith("2026-11-28 12:00:00,10000001,000001,")
+    assert table[1].endswith(",000010****0147,13.50,0.05,13.45,")
+    assert as_pdf(report) == as_pdf(report)
+    assert as_pdf(report).startswith(b"%PDF")
+    assert (shown.posted_fen, shown.pending_fen, shown.counter, shown.open_loads) == (3650, 0, 1, 0)
+    assert [(e.step, e.amount) for e in lines] == [("P", 5000), ("C", 5000), ("S", -1350)]
+    host.close()
+
+
+@pytest.mark.parametrize(
+    "vector", [pytest.param(v, id=v["id"]) for v in VECTORS if v["op"] == "frame"]
+)
+def test_every_vector_is_explained_without_its_secrets(vector: dict[str, dict[str, str]]) -> None:
+    lines = explain_iso8583(bytes.fromhex(vector["inputs"]["frame"]))
+    shown = json.dumps([vars(line) for line in lines], ensure_ascii=False).upper()
+    fields: dict[str, str] = vector["expected"]["fields"]  # type: ignore[assignment]
+    for number in ("2", "35", "52", "58", "62"):
+        if number in fields:
+            assert fields[number] not in shown, number
+    assert all(line.name_zh and line.meaning_zh for line in lines)
+    assert sum(line.name_en.split()[0] in fields for line in lines) >= len(fields)
+
+
+@pytest.mark.parametrize(
+    "vector", [pytest.param(v, id=v["id"]) for v in VECTORS if v["op"] == "reject"]
+)
+def test_a_broken_message_is_explained_as_far_as_it_goes(
+    vector: dict[str, dict[str, str]],
+) -> None:
+    raw = bytes.fromhex(vector["inputs"]["body"])
+    found: str
+    try:
+        last = explain_iso8583(raw)[-1]
+        assert last.name_en == "FAULT"
+        found = last.meaning_en
+    except ValueError as reason:
+        found = str(reason)
+    assert vector["expected"]["error"] in found
