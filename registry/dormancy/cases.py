@@ -137,10 +137,12 @@ def _facts(tx: Tx, which: ColumnElement[bool]) -> tuple[dict[str, list[Fact]], d
         .join(FactRow, (FactRow.source == LinkRow.source) & (FactRow.subject == LinkRow.subject))
         .where(in_force(), which)
     )  # fmt: skip
-    asleep = _sleeping_supporters(tx)
+    rows = tx.execute(query).all()
+    supporters = {row.origin for row in rows if row.kind == Basis.DEPENDANT}
+    asleep = _sleeping(tx, sorted(supporters)) if supporters else {}
     found: dict[str, list[Fact]] = {}
     dead: dict[str, str] = {}
-    for person, kind, start, end, origin, reason, record in tx.execute(query.where(which)):
+    for person, kind, start, end, origin, reason, record in rows:
         if kind == Basis.DEPENDANT and origin in asleep:
             last = asleep[origin] - timedelta(days=1)
             end = last if end is None else min(end, last)
@@ -152,16 +154,18 @@ def _facts(tx: Tx, which: ColumnElement[bool]) -> tuple[dict[str, list[Fact]], d
     return found, dead
 
 
-def _sleeping_supporters(tx: Tx) -> dict[str, date]:
-    """Permits others depend on that sleep or ended, with the day since when (event catalogue of 6.3)."""
-    supporters = select(FactRow.origin).where(FactRow.kind == Basis.DEPENDANT, in_force())
-    rows = tx.execute(
-        select(PermitRow.permit_no, PermitRow.effective_on).where(
-            PermitRow.permit_no.in_(supporters),
-            PermitRow.status.in_((ChipStatus.DORMANT, ChipStatus.CANCELLED)),
+def _sleeping(tx: Tx, supporters: Sequence[str]) -> dict[str, date]:
+    """Those of the permits others depend on that sleep or ended, with the day since when (6.3)."""
+    found: dict[str, date] = {}
+    for first in range(0, len(supporters), CHUNK):
+        rows = tx.execute(
+            select(PermitRow.permit_no, PermitRow.effective_on).where(
+                PermitRow.permit_no.in_(supporters[first : first + CHUNK]),
+                PermitRow.status.in_((ChipStatus.DORMANT, ChipStatus.CANCELLED)),
+            )
         )
-    )
-    return {row.permit_no: row.effective_on for row in rows}
+        found |= {row.permit_no: row.effective_on for row in rows}
+    return found
 
 
 def _notices(tx: Tx, which: ColumnElement[bool]) -> dict[str, dict[Hold, Notice]]:
