@@ -122,8 +122,13 @@ def plan_all(tx: Tx, clock: Clock, planner: Actor) -> list[str]:
     """A batch for each point with at least 20 orders waiting, one for the small points together."""
     per_point = Counter(order.point for order, _ in _waiting(tx, clock, orders.PROFILE, None))
     large = sorted(point for point, count in per_point.items() if count >= SMALL_POINT)
-    made = [plan(tx, clock, planner, point=point) for point in large]
-    while _waiting(tx, clock, orders.PROFILE, None) and len(per_point) > len(large):
+    made = []
+    for point in large:
+        made += [
+            plan(tx, clock, planner, point=point)
+            for _ in range(0, per_point[point] - SMALL_POINT + 1, MAX_BATCH)
+        ]
+    while _waiting(tx, clock, orders.PROFILE, None):
         made.append(plan(tx, clock, planner))
     return made
 

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
@@ -43,8 +45,11 @@ def once(
         answer: Answer = json.loads(known.result)
         return answer
     row = CommandRow(id=command, kind=kind, digest=digest, at=clock.now(), result="{}")
-    tx.add(row)
-    tx.flush()  # on PostgreSQL the second of two clicks waits here, and fails on the key
+    try:
+        with tx.begin_nested():  # on PostgreSQL the second of two clicks at once waits here
+            tx.add(row)
+    except IntegrityError:
+        return once(tx, clock, command, kind, values, act)
     answer = act()
     row.result = json.dumps(answer, ensure_ascii=False, sort_keys=True)
     return answer

@@ -18,12 +18,12 @@ from core.db import Tx
 from core.errors import CityError, NotFound, Rejected
 from core.ids import uuid7
 from core.leases import DONE, LeaseRow
-from personalization import artwork
-from personalization.states import DEAD_WORK, WORK_ALLOWED, Place, WorkState, step, step_card
+from personalization import artwork, incidents
+from personalization.states import CHAIN, DEAD_WORK, WORK_ALLOWED, Place, WorkState, step, step_card
 from personalization.tables import OrderRow, PlasticRow, WorkOrderRow
-from registry.residence import applications, cards, photo
+from registry.residence import applications, cards, permits, photo
 from registry.residence.cards import CardData
-from registry.residence.domain import State
+from registry.residence.domain import ChipStatus, State
 from registry.roles import Actor, Role, require
 
 READER = "production"
@@ -35,6 +35,7 @@ PROFILE = "permit-1"
 PROFILES = {PROFILE: TEMPLATE}  # chip profile and the design that belongs to it
 URGENT, NORMAL, BULK = 1, 2, 3  # class 0 is a remake (section 7)
 NO_SERIAL = "00000000000097"  # stands for the serial a card gets at bind
+BEFORE_HAND_OVER = frozenset(CHAIN[4:-1])  # good, and on its way to the holder
 OPEN, FINISHED, HUMAN, WITHDRAWN = "OPEN", "DONE", "HUMAN", "WITHDRAWN"
 
 
@@ -50,6 +51,7 @@ class Taken:
 
 def take_in(tx: Tx, clock: Clock) -> Taken:
     """Read the registers' news; repeating it changes nothing (I11)."""
+    tx.get(events.CursorRow, READER, with_for_update=True)  # one reader at a time
     seq = events.cursor(tx, READER)
     counts = dict.fromkeys(("ordered", "to_a_person", "withdrawn", "handed_over"), 0)
     found = events.after(tx, seq, kinds_wanted=KINDS, limit=MAX_TAKEN)
@@ -69,7 +71,7 @@ def take_in(tx: Tx, clock: Clock) -> Taken:
         elif event.kind == "application.withdrawn":
             counts["withdrawn"] += withdraw(tx, clock, event.subject)
         else:
-            counts["handed_over"] += _handed_over(tx, event.subject)
+            counts["handed_over"] += _handed_over(tx, clock, event.subject)
     if found:
         events.move_cursor(tx, READER, found[-1].seq)
     return Taken(**counts)
@@ -105,6 +107,11 @@ def create(
     )  # fmt: skip
     tx.add(order)
     tx.flush()
+    state = applications.by_number(tx, acc_no).state
+    if state not in (State.APPROVED, State.DATA_PREP):
+        order.state = WITHDRAWN if state == State.WITHDRAWN else HUMAN
+        order.trouble = "W-APPLICATION"
+        return False
     applications.advance(tx, clock, acc_no, State.DATA_PREP, READER)
     return _ready(tx, clock, order, attempt(tx, clock, order, 1, profile=profile))
 
@@ -150,13 +157,26 @@ def _ready(tx: Tx, clock: Clock, order: OrderRow, work: WorkOrderRow) -> bool:
 def preflight(tx: Tx, work: WorkOrderRow) -> str:
     """Photo, glyphs, lengths; returns the digest of what will be printed and written (I8).
 
-    Raises Rejected A-GLYPH, A-FIT, A-FIELD, A-PHOTO, E-PHOTO-*, E-MISSING, NotFound E-APPLICATION.
+    Raises Rejected A-GLYPH, A-FIT, A-FIELD, A-PHOTO, E-PHOTO-*, E-MISSING, W-PERMIT (cancelled), NotFound
+    E-APPLICATION.
     """
     data = cards.card_data(tx, work.acc_no)
+    if permits.get(tx, data.permit_no).status == ChipStatus.CANCELLED:
+        raise Rejected("W-PERMIT", "the permit is cancelled", permit=data.permit_no)
     photo.check(data.photo)
     artwork.preflight(artwork.released(work.template), face(data, NO_SERIAL))
     photo.for_chip(data.photo)
     return data_digest(data)
+
+
+def unchanged(tx: Tx, work: WorkOrderRow) -> bool:
+    """Whether the register still says what was released, and still wants the card."""
+    try:
+        data = cards.card_data(tx, work.acc_no)
+    except CityError:
+        return False
+    cancelled = permits.get(tx, data.permit_no).status == ChipStatus.CANCELLED
+    return not cancelled and data_digest(data) == work.data_sha256
 
 
 def face(data: CardData, card_serial: str) -> artwork.Record:
@@ -259,14 +279,24 @@ def remake(tx: Tx, clock: Clock, failed: WorkOrderRow) -> WorkOrderRow | None:
     return fresh if _ready(tx, clock, order, fresh) else None
 
 
-def _handed_over(tx: Tx, card_serial: str) -> int:
-    """Production follows the counter: the card left the point (section 9)."""
+def _handed_over(tx: Tx, clock: Clock, card_serial: str) -> int:
+    """Production follows the counter: the card left the point (section 9).
+
+    A point that worked off line may hand over before its parcel is settled here; a card that production
+    holds for waste or missing in a holder's hand is an incident, never an error that stops the reader.
+    """
     card = tx.scalar(select(PlasticRow).where(PlasticRow.card_serial == card_serial))
     if card is None or card.place == Place.HANDED_OVER:
         return 0
-    step_card(card, Place.HANDED_OVER)
-    order = get(tx, card.acc_no, lock=True)
-    order.state = FINISHED
+    if card.place not in BEFORE_HAND_OVER:
+        incidents.begin(
+            tx, clock, incidents.FOREIGN, card.id, f"handed over, but known as {card.place}",
+            READER, batch=card.batch,
+        )  # fmt: skip
+        return 0
+    for place in CHAIN[CHAIN.index(Place(card.place)) + 1 :]:
+        step_card(card, place)
+    get(tx, card.acc_no, lock=True).state = FINISHED
     return 1
 
 

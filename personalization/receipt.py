@@ -138,8 +138,7 @@ def end_dispute(
 ) -> tuple[str, ...]:
     """Two people end a dispute: cards still lacking are missing, and their orders go to a person.
 
-    Returns them. Raises NotAllowed E-ROLE, E-SOD; NotFound W-PARCEL; Rejected W-STATE, W-REASON, W-EXTRA
-    while a card lies there that belongs elsewhere.
+    Returns them. Raises NotAllowed E-ROLE, E-SOD; NotFound W-PARCEL; Rejected W-STATE, W-REASON.
     """
     parcel = dispatch.get(tx, number)
     if parcel.state == ParcelState.RECONCILED:

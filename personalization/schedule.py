@@ -16,9 +16,10 @@ from core.db import Tx
 from core.errors import Rejected
 from core.leases import FREE, LeaseRow
 from personalization import balance, orders
-from personalization.states import BatchState, WorkState
+from personalization.states import BatchState, LotState, WorkState
 from personalization.tables import (
     BatchRow,
+    LotRow,
     OrderRow,
     PlasticRow,
     StationRow,
@@ -84,7 +85,12 @@ def loaded(tx: Tx, clock: Clock, station: str) -> list[tuple[BatchRow, TrayRow]]
         select(BatchRow, TrayRow)
         .join(TrayRow, TrayRow.batch == BatchRow.number)
         .join(best, best.c.queue == BatchRow.number)
-        .where(TrayRow.station == station, BatchRow.state.in_(OPEN_BATCHES))
+        .join(LotRow, LotRow.lot == TrayRow.lot)
+        .where(
+            TrayRow.station == station,
+            BatchRow.state.in_(OPEN_BATCHES),
+            LotRow.state != LotState.QUARANTINED,
+        )
         .order_by(best.c.rank, best.c.since, BatchRow.point, BatchRow.number, TrayRow.opened_at)
     )
     usable: dict[str, tuple[BatchRow, TrayRow]] = {}

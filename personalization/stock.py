@@ -9,7 +9,6 @@ where `left` is what the books say still lies in the feeder, and a blind count s
 Two different people stand behind every move.
 """
 
-
 from sqlalchemy import func, select
 
 from core import events
@@ -40,7 +39,7 @@ TRAY = 100  # one feeder load
 MAX_LOT = 100_000
 LOT_SAMPLE = 100  # cards before a lot's chips are judged
 MAX_CHIP_SPOIL_PERCENT = 3
-_CHIP_CODES = (SpoilCode.CH1, SpoilCode.CH2, SpoilCode.CH3, SpoilCode.CH4, SpoilCode.CH5)
+CHIP_CODES = (SpoilCode.CH1, SpoilCode.CH2, SpoilCode.CH3, SpoilCode.CH4, SpoilCode.CH5)
 
 
 # -- lots and the vault --------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ def watch_lot(tx: Tx, clock: Clock, lot: str) -> bool:
             select(func.count())
             .select_from(SpoilRow)
             .join(PlasticRow, PlasticRow.id == SpoilRow.card)
-            .where(PlasticRow.lot == lot, SpoilRow.code.in_(_CHIP_CODES))
+            .where(PlasticRow.lot == lot, SpoilRow.code.in_(CHIP_CODES))
         )
         or 0
     )

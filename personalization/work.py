@@ -23,7 +23,7 @@ from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from core.leases import Lease
-from personalization import floor, incidents, journal_import, orders, plastic, schedule
+from personalization import floor, incidents, journal_import, orders, plastic, schedule, stock
 from personalization.plastic import Spoil
 from personalization.states import (
     BATCH_ALLOWED,
@@ -36,7 +36,6 @@ from personalization.states import (
     step,
 )
 from personalization.tables import BatchHandRow, BatchRow, PlasticRow, TrayRow, WorkOrderRow
-from registry.residence import cards
 from registry.residence.domain import State
 from registry.roles import Actor, Role, require
 
@@ -111,7 +110,7 @@ def claim(
             if lease is None:
                 break
             row = by_id(tx, lease.item)
-            if orders.data_digest(cards.card_data(tx, row.acc_no)) == row.data_sha256:
+            if orders.unchanged(tx, row):
                 return _take(tx, clock, row, batch, tray, operator, lease)
             orders.renew_data(tx, clock, row)
             stale += 1
@@ -254,6 +253,8 @@ def failed(
     tx.flush()
     again = queue_remake(tx, clock, row)
     floor.watch_spoilage(tx, clock, claim.station)
+    if spoil.code in stock.CHIP_CODES:
+        stock.watch_lot(tx, clock, claim.lot)
     return again
 
 

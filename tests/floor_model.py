@@ -76,6 +76,7 @@ NAMES = ("S1", "S2")
 CLERK = clerk_at(by_code("001"))
 GOOD_LOOK = dict.fromkeys(quality.Check, True)
 MAX_ROUNDS = 60
+SUMS_EVERY = 5
 OPEN = (WorkState.RELEASED, WorkState.CLAIMED, WorkState.MAKING, WorkState.UNCERTAIN)
 
 
@@ -88,6 +89,7 @@ class FloorModel:
         self.centre.attach(*NAMES)
         self.stations = {name: ModelStation(self.centre, self.world, name) for name in NAMES}
         self.once_waste: set[str] = set()
+        self.looks = 0
         self.seals: dict[str, tuple[str, str]] = {}
         self.clicks: list[tuple[str, Callable[[], Any], Any]] = []
         self.refused: dict[str, int] = {}
@@ -115,9 +117,12 @@ class FloorModel:
         return rows[number % len(rows)] if rows else None
 
     def check(self) -> None:
-        """All invariants now."""
+        """All invariants now; the balances at every fifth look."""
+        self.looks += 1
         with self.centre.db.read() as tx:
-            floor_rules.check_all(tx, self.world, self.once_waste, self.secrets)
+            floor_rules.check_all(
+                tx, self.world, self.once_waste, self.secrets, sums=self.looks % SUMS_EVERY == 0
+            )
 
     # -- the office --------------------------------------------------------------------------------------
 
@@ -472,6 +477,7 @@ class FloorModel:
             assert not left, f"I13: {left} {self.refused}"
             assert balance.lot_balance(tx).difference == 0, "I13"
             floor_rules.physical(tx, self.world)
+            floor_rules.told(tx)
 
     def _settle_stations(self) -> None:
         for station in self.stations.values():

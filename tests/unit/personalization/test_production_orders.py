@@ -16,6 +16,7 @@ from personalization import (
     plastic,
     schedule,
     serials,
+    stock,
     work,
 )
 from personalization.plastic import Spoil
@@ -25,7 +26,7 @@ from personalization.tables import IncidentRow, PlasticRow, WorkOrderRow
 from personalization.work import Made, Seen
 from registry.points.places import by_code
 from registry.residence import applications, cards, permits, persons
-from registry.residence.domain import State
+from registry.residence.domain import ChipStatus, State
 from registry.settlers import clerk_at
 from tests.floor_bench import (
     LOT,
@@ -374,3 +375,56 @@ def test_the_floor_runs_on_both_databases(db: Database) -> None:
         assert (sums.good, sums.spoiled, sums.left, sums.difference) == (3, 1, 6, 0)
         assert balance.lot_balance(tx).difference == 0
         assert balance.station_balance(tx, "S1").difference == 0
+
+
+# -- the register's news must never stop the reader ------------------------------------------------------
+
+
+def test_an_application_withdrawn_before_it_is_read_makes_no_work(town: Centre) -> None:
+    with town.db.write() as tx:
+        acc_no = town.approve(tx, 0)
+        tracking = applications.by_number(tx, acc_no).id
+        applications.withdraw(tx, town.clock, tracking, clerk_at(by_code("001")))
+        other = town.approve(tx, 1)
+    with town.db.write() as tx:
+        assert orders.take_in(tx, town.clock).ordered == 1
+        assert orders.get(tx, acc_no).state == orders.WITHDRAWN
+        assert orders.live_work(tx, acc_no) is None
+        assert orders.live_work(tx, other) is not None
+
+
+def test_a_cancelled_permit_gets_no_card(busy: Centre) -> None:
+    with busy.db.write() as tx:
+        row = tx.query(WorkOrderRow).order_by(WorkOrderRow.id).first()
+        assert row is not None
+        acc_no = row.acc_no
+        permits.get(tx, orders.get(tx, acc_no).permit_no).status = ChipStatus.CANCELLED
+    assert len(busy.run_all()) == 2
+    with busy.db.read() as tx:
+        assert orders.get(tx, acc_no).trouble == "W-PERMIT"
+
+
+def test_a_card_handed_over_early_is_followed_and_waste_in_a_hand_is_an_incident(
+    busy: Centre,
+) -> None:
+    claim = busy.claim()
+    busy.spoil(claim)
+    made = busy.make(busy.claim())
+    with busy.db.write() as tx:
+        (waste,) = plastic.of_work_order(tx, claim.work_order)
+        for serial in (made.card_serial, waste.card_serial or "", "00000000000097"):
+            events.append(
+                tx, busy.clock, "card.handed_over", serial, actor="clerk", permit_no="1",
+                acc_no="2", point="001",
+            )  # fmt: skip
+    with busy.db.write() as tx:
+        assert orders.take_in(tx, busy.clock).handed_over == 1
+        assert plastic.by_serial(tx, made.card_serial).place == Place.HANDED_OVER
+        (incident,) = tx.query(IncidentRow).all()
+        assert (incident.kind, incident.subject) == ("FOREIGN", waste.id)
+
+
+def test_blanks_of_a_quarantined_lot_are_not_fed(busy: Centre) -> None:
+    with busy.db.write() as tx:
+        stock.quarantine(tx, busy.clock, LOT, "bad chips", "system")
+        assert work.claim(tx, busy.clock, "S1", OPERATOR) is None
