@@ -55,6 +55,12 @@ class PrivatePostgres:
         """Where the socket lies (``host`` of a connection)."""
         return self._folder
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy URL of a database on this server."""
         return f"postgresql+psycopg://{USER}@/{database}?host={self._folder}"
