@@ -165,3 +165,158 @@ def test_card_block_is_the_end(host):
     assert host.card.reset() == atr
     for command in ("00A40000023F00", "0084000004", "00C0000000", "FFFFFFFF"):
         assert host.sw(command) == 0x6A81
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "80D4010008" + "3AF0EF1133123456",
+        "0082000008" + "00" * 8,
+        "0088000008" + "00" * 8,
+        "0020000003123456",
+        "805E000007112233" + "00" * 4,
+        "842400000C" + "00" * 12,
+    ],
+)
+def test_a_directory_without_a_key_file(command):
+    host = white()
+    host.ok("800E000000")
+    host.challenge()
+    assert host.sw(command) == 0x6A82
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "3EF0F00100",  # no key at all
+        "35F0F00100" + "00" * 16,  # a type the table does not know
+        "3BF0F00100" + "00" * 16,
+        "3AF0EF113312",  # a PIN has 2 to 8 bytes
+        "3AF0EF1133" + "12" * 9,
+        "3EF0F00100" + "00" * 12,  # a key has 8 or 16
+        "3EF0F00104" + "00" * 8,  # SM4 has 16
+        "3EF0F00103" + "00" * 16,  # no such algorithm
+    ],
+)
+def test_records_that_are_no_keys(host, record):
+    before = host.card._memory.dump()[2048:]
+    assert host.sw(f"80D40109{len(record) // 2:02X}" + record) == 0x6A80
+    assert host.card._memory.dump()[2048:] == before
+
+
+def test_an_update_is_checked_like_a_new_key(host):
+    assert host.sw("80D43E0115" + "3EF0F00102" + "00" * 16) == 0x6A80
+    assert host.sw("80D43E0105" + "3EF0F00100") == 0x6A80
+
+
+def test_the_right_to_add_and_the_right_to_change():
+    """Right before MAC: a stranger cannot burn the control key where the right is closed (17)."""
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380200F0F000FFFF") + b"CLOSED") == 0x9000
+    host.select(b"CLOSED")
+    assert host.create(0, bytes.fromhex("3F010080F2FFFF")) == 0x9000  # state 2 to add
+    host.ok("80D4010015" + "39F0EF2233" + key("control").hex())  # never to be changed
+    host.ok("80D4010115" + "3EF0EF0100" + "00" * 16)
+    host.ok("80D4010215" + "3EF0F10100" + "00" * 16)
+    host.select(b"CLOSED")
+    new = "3EF0F00100" + "11" * 16
+    assert host.sw("80D4010315" + new) == 0x6982
+    assert host.sw("80D43E0115" + new) == 0x6982
+    for _ in range(4):
+        assert host.protected("84D40103", bytes.fromhex(new), bytes(16), cipher=True)[1] == 0x6982
+        assert host.protected("84D43900", bytes(21), bytes(16), cipher=True)[1] == 0x6982
+    assert host.sw("80D43E0215" + new) == 0x6982
+    assert host.authenticate(key("control")) == 0x9000
+    assert host.sw("80D4010315" + new) == 0x9000
+    assert host.sw("80D43E0215" + new) == 0x9000
+    assert host.sw("80D43E0115" + new) == 0x6982
+
+
+def test_a_protected_write_key_without_data_has_no_protection(host):
+    host.challenge()
+    assert host.sw("84D4010904" + "00" * 4) == 0x6987
+
+
+@pytest.fixture
+def reserved() -> Host:
+    """A directory whose every key is for use in state 2 only, reached by the external key 01."""
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("380300F0F000FFFF") + b"STATE2") == 0x9000
+    host.select(b"STATE2")
+    assert host.create(0, bytes.fromhex("3F018080F0FFFF")) == 0x9000
+    host.ok("80D4010115" + "39F0F02233" + key("entry").hex())
+    host.ok("80D4010015" + "39F2F02233" + key("control").hex())
+    for kind in ("36", "37", "38"):
+        host.ok("80D4010015" + kind + "F2F0FF33" + key("service").hex())
+    for kind in ("30", "31", "32"):
+        host.ok("80D4010015" + kind + "F2F00100" + key("internal").hex())
+    host.ok("80D4010008" + "3AF2EF2233123456")
+    host.select(b"STATE2")
+    return host
+
+
+def test_every_key_has_a_right_of_use(reserved):
+    mac = crypto.reload_pin_mac(key("service"), bytes.fromhex("112233")).hex()
+    for command in (
+        "0020000003123456", "805E010007123456FF112233", "805E000007112233" + mac,
+        "0088000008" + "00" * 8, "0088010008" + "00" * 8, "0088020008" + "00" * 8,
+    ):  # fmt: skip
+        assert reserved.sw(command) == 0x6982
+    assert reserved.authenticate(key("control")) == 0x6982
+    for header in ("841E0000", "84180000", "84160000"):
+        assert reserved.protected(header, b"", key("service"))[1] == 0x6982
+    unblock = bytes.fromhex("112233")
+    assert reserved.protected("84240000", unblock, key("service"), cipher=True)[1] == 0x6982
+    assert reserved.authenticate(key("entry"), 1) == 0x9000
+    reserved.protected_ok("84240000", unblock, key("service"), cipher=True)
+    reserved.ok("805E010007112233FF445566")
+    reserved.ok("805E000007112233" + mac)
+    reserved.ok("0020000003112233")
+    assert reserved.authenticate(key("control")) == 0x9000
+
+
+def test_internal_authentication(reserved):
+    assert reserved.authenticate(key("entry"), 1) == 0x9000
+    value, data = key("internal"), bytes(range(11))
+    padded = crypto.pad80(data)
+    sent = bytes((len(data),)) + data
+    assert reserved.ok(b"\x00\x88\x00\x00" + sent) == crypto.des_encrypt(value, padded)
+    assert reserved.ok(b"\x00\x88\x01\x00" + sent) == crypto.des_decrypt(value, padded)
+    assert reserved.ok(b"\x00\x88\x02\x00" + sent) == crypto.sm_mac(value, bytes(8), data)
+    assert reserved.sw(b"\x00\x88\x00\x00\xe8" + bytes(232)) == 0x9000
+    assert reserved.sw(b"\x00\x88\x00\x00\xe9" + bytes(233)) == 0x6700  # 240 bytes of answer
+    assert reserved.sw(b"\x00\x88\x03\x00" + sent) == 0x6A86
+    assert reserved.sw(b"\x00\x88\x00\x07" + sent) == 0x6A88
+    assert reserved.card._chip.session.state == 2  # it never changes the state
+
+
+def test_authentication_in_the_mf_sets_both_states():
+    host = white()
+    assert host.create(0x3F01, bytes.fromhex("3801000202FFFFFF") + b"BELOW") == 0x9000
+    assert host.authenticate(WHITE) == 0x9000
+    host.select(b"BELOW")
+    session = host.card._chip.session
+    assert (session.mf_state, session.state) == (2, 0)
+    host.ok("00A4000000")
+    assert (session.mf_state, session.state) == (2, 2)
+
+
+def test_an_unblock_where_nothing_is_blocked_is_fine(host):
+    host.protected_ok("84180000", b"", key("line"))
+    assert host.balance() == 0
+
+
+def test_a_pin_that_never_was_cannot_be_unblocked_or_reloaded(host):
+    assert host.protected("84240900", b"\x11\x22\x33", key("unblock"), cipher=True)[1] == 0x9403
+    assert host.sw("805E0009" + "07" + "112233" + "00" * 4) == 0x9403
+    too_long = b"\x99" * 9
+    assert host.protected("84240000", too_long, key("unblock"), cipher=True)[1] == 0x6A80
+    host.ok("0020000003123456")
+
+
+def test_the_unblock_key_dies_after_its_failures(host):
+    pin = bytes.fromhex("112233")
+    codes = [host.protected("84240000", pin, bytes(16), cipher=True)[1] for _ in range(3)]
+    assert codes == [0x6988, 0x6988, 0x6988]
+    assert host.protected("84240000", pin, key("unblock"), cipher=True)[1] == 0x9303
+    host.ok("0020000003123456")  # the PIN itself is as it was
