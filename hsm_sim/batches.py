@@ -1,7 +1,8 @@
 """Issuance batches: how many cards' keys may leave, opened in a ceremony (R-10).
 
 The terms stand in the ceremony's log line; which cards were counted stands in ``batches/<name>.seen``, one
-pseudonym (16 hex characters) a line, synced before the key leaves. A card counts once over all its keys.
+pseudonym (16 hex characters) a line, brought to the disk by `sync` before the keys leave. A card counts once
+over all its keys.
 """
 
 import os
@@ -41,6 +42,8 @@ class Batches:
         self._log = log
         self._clock = clock
         self._batches: list[Batch] = []
+        self._files: dict[str, int] = {}
+        self._unsynced: set[str] = set()
         self.reload()
 
     def reload(self) -> None:
@@ -118,13 +121,26 @@ class Batches:
         }
 
     def _write(self, name: str, card: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path(name), flags, 0o600)
-            try:
-                os.write(descriptor, f"\n{card}\n".encode("ascii"))
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+            if name not in self._files:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._files[name] = os.open(self._path(name), flags, 0o600)
+            os.write(self._files[name], f"\n{card}\n".encode("ascii"))
+            self._unsynced.add(name)
         except OSError as error:
             raise LogUnavailable("HSM-F3", f"counting failed: {error.strerror}") from None
+
+    def sync(self) -> None:
+        """Bring the counts to the disk; no key may leave before. Raises LogUnavailable (HSM-F3)."""
+        for name in list(self._unsynced):
+            try:
+                os.fdatasync(self._files[name])
+            except OSError as error:
+                raise LogUnavailable("HSM-F3", f"counting failed: {error.strerror}") from None
+            self._unsynced.discard(name)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()

@@ -180,6 +180,7 @@ class Hsm:
             self.log.shutdown(self.firmware)
         finally:
             self._forget()
+            self.batches.close()
             self.log.close()
 
     def _forget(self) -> None:
@@ -372,7 +373,7 @@ class Hsm:
     def log_export(
         self, client: Client, kid: str, under: str, kcv: str, method: str, batch: str = ""
     ) -> None:
-        """Write and sync the `export` line before the answer leaves (R-30).
+        """Write the `export` line; `settle` syncs it before the answer leaves (R-30).
 
         A token has no name of its own: it stands under the LMK that wraps it.
         """
@@ -383,7 +384,16 @@ class Hsm:
             "method": method,
             "under": under,
         }
-        self.log.append("export", {**body, "batch": batch} if batch else body)
+        self.log.append("export", {**body, "batch": batch} if batch else body, sync=False)
+
+    def settle(self) -> None:
+        """Bring everything commands have counted and logged to where it must be before their answers leave.
+
+        Raises LogUnavailable (HSM-F3): then none of those answers may leave.
+        """
+        self.usage.flush()
+        self.batches.sync()
+        self.log.sync()
 
     def _lmk_kid(self) -> str:
         return next(e.kid for e in self._open().keystore.entries.values() if e.slot < 0)

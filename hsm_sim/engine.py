@@ -105,9 +105,9 @@ class Engine:
         return [frame.answer() for frame in frames]
 
     def _count(self) -> bool:
-        """Write what was counted; False when that fails: then nothing is done until it works (R-29)."""
+        """Write what was counted and logged; False when that fails: then nothing is done until it works (R-29)."""
         try:
-            self.hsm.usage.flush()
+            self.hsm.settle()
         except CityError:
             return False
         return True

@@ -51,6 +51,7 @@ class AuditLog:
         self._bytes = sum(len(line) + 1 for line in lines)
         self._key = key
         self._lock = RLock()
+        self._unsynced = False
         self._signed = note.Checkpoint("", 0, merkle.EMPTY_ROOT)
         self._signed_at = clock.now()
         self.on_signed: Callable[[int, bytes], None] | None = None
@@ -215,8 +216,13 @@ class AuditLog:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def append(self, type: str, body: Mapping[str, Any], boot: int | None = None) -> int:
-        """Write one line and sync it; its number. Raises LogUnavailable (F3) when that fails."""
+    def append(
+        self, type: str, body: Mapping[str, Any], boot: int | None = None, sync: bool = True
+    ) -> int:
+        """Write one line and sync it; its number. Raises LogUnavailable (F3) when that fails.
+
+        Without `sync` the line is on its way only: nothing may be answered for it before `sync`.
+        """
         with self._lock:
             last: dict[str, Any] = (
                 self.read(self.size - 1) if self._lines else {"boot": 1, "ts": ""}
@@ -235,7 +241,7 @@ class AuditLog:
             )
             if len(line) > MAX_LINE_BYTES:
                 raise LogUnavailable("HSM-F3", f"a line of {len(line)} bytes is too long")
-            self._write(line + b"\n")
+            self._write(line + b"\n", sync)
             self._lines.append(line)
             self._leaves.append(merkle.leaf_hash(line))
             self._bytes += len(line) + 1
@@ -260,13 +266,27 @@ class AuditLog:
         """Raise LogUnavailable unless the open file is still the file of that name (R-29)."""
         check_same_file(self._file, self.home / LOG)
 
-    def _write(self, data: bytes) -> None:
+    def sync(self) -> None:
+        """Bring lines written without a sync to the disk; raises LogUnavailable (F3)."""
+        with self._lock:
+            if not self._unsynced:
+                return
+            try:
+                os.fdatasync(self._file)
+            except OSError as error:
+                raise LogUnavailable("HSM-F3", f"no sync of the log: {error.strerror}") from None
+            self._unsynced = False
+
+    def _write(self, data: bytes, sync: bool) -> None:
         self.check()
         try:
             if os.fstat(self._file).st_size != self._bytes:  # half a line of an earlier failure
                 os.ftruncate(self._file, self._bytes)
             written = os.write(self._file, data)
-            os.fdatasync(self._file)
+            self._unsynced = True
+            if sync:
+                os.fdatasync(self._file)
+                self._unsynced = False
         except OSError as error:
             raise LogUnavailable("HSM-F3", f"writing the log failed: {error.strerror}") from None
         if written != len(data):
@@ -279,6 +299,7 @@ class AuditLog:
         with self._lock:
             if self._key is None:
                 raise LogUnavailable("HSM-F9", "the log's key is locked away")
+            self.sync()
             fresh = note.Checkpoint(self.name, self.size, self.root())
             if fresh.size < self._signed.size or self.root(self._signed.size) != self._signed.root:
                 raise LogDamaged("LOG-ROLLBACK", "a smaller or other tree was signed before")

@@ -209,9 +209,9 @@ def test_what_cannot_be_counted_is_not_answered(
         raise LogUnavailable("HSM-F3", "no space")
 
     client, frames = Client("t", Role.MONITOR), [b"0000N0032", b"0001B20002hi\x19t"]
-    for broken in ("record", "flush"):
+    for broken in ("record", "flush", "settle"):
         with monkeypatch.context() as patch:
-            patch.setattr(bench.hsm.usage, broken, full)
+            patch.setattr(bench.hsm if broken == "settle" else bench.hsm.usage, broken, full)
             answers = bench.engine.execute_many(client, frames)
         assert answers == [b"0000N1F3", b"0001B3F3\x19t"]
     assert bench.engine.execute(client, frames[1]) == b"0001B300hi\x19t"
