@@ -17,6 +17,7 @@ from cardos.spec import (
     CHIP_MEMORY,
     CLA_BANK,
     CLA_ISO,
+    FID_MF,
     LOG_RECORD_LENGTH,
     MAX_RECORDS,
     MF_NAME,
@@ -36,6 +37,7 @@ FIELD_NAMES = (  # purse-card.md 11.4
     bytes.fromhex("A0000000038698070100"),
     bytes.fromhex("7378312E73682EC9E7BBE1B1A3D5CF"),
 )
+NO_NAME = b"NO SUCH NAME"
 LAST_SHORT_ID = 30  # 31 is no short id of a record file
 FIRST_LONG_OFFSET = 0x100
 LONGEST_OFFSET = 0x7FFF
@@ -101,17 +103,29 @@ def survey(channel: CardChannel) -> CardView:
         serial = chip_serial(channel.atr)
     except ValueError:
         serial = None
-    root = _exchange(card, Command(CLA_ISO, Ins.SELECT, 0, 0, b"\x3f\x00", 0))
+    root = _select_mf(card)
     found = []
     if root.sw in (SW.OK, SW.BLOCKED):
         found.append(_directory(card, MF_NAME, root))
+    if root.sw == SW.BLOCKED and _select(card, NO_NAME).sw == SW.BLOCKED:
+        return CardView(
+            channel.atr, serial, tuple(found)
+        )  # a blocked card answers this to everything
     names = dict.fromkeys((*(_listed(found[0]) if found else ()), *FIELD_NAMES))
     for name in names:
-        _exchange(card, Command(CLA_ISO, Ins.SELECT, 0, 0, b"\x3f\x00", 0))
-        answer = _exchange(card, Command(CLA_ISO, Ins.SELECT, 0x04, 0, name, 0))
+        _select_mf(card)
+        answer = _select(card, name)
         if answer.sw in (SW.OK, SW.BLOCKED):
             found.append(_directory(card, name, answer))
     return CardView(channel.atr, serial, tuple(found))
+
+
+def _select_mf(card: CardSession) -> Response:
+    return _exchange(card, Command(CLA_ISO, Ins.SELECT, 0, 0, FID_MF.to_bytes(2, "big"), 0))
+
+
+def _select(card: CardSession, name: bytes) -> Response:
+    return _exchange(card, Command(CLA_ISO, Ins.SELECT, 0x04, 0, name, 0))
 
 
 def _exchange(card: CardSession, command: Command) -> Response:
