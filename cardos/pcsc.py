@@ -39,6 +39,7 @@ CARD_AWAY = frozenset({NO_SMARTCARD, UNPOWERED_CARD, REMOVED_CARD})
 SCOPE_SYSTEM = 2
 SHARE_EXCLUSIVE = 1
 PROTOCOL_T0, PROTOCOL_T1 = 1, 2
+PROTOCOL_ANY = PROTOCOL_T0 | PROTOCOL_T1
 UNPOWER_CARD = 2
 STATE_UNAWARE, STATE_PRESENT = 0, 0x20
 POLL_MILLISECONDS = 500
@@ -139,11 +140,14 @@ def list_readers() -> list[str]:
 
 
 class PcscReader:
-    """One PC/SC reader by name (`core.apdu.CardReader`). `t0`: ask the card for T=0 instead of T=1."""
+    """One PC/SC reader by name (`core.apdu.CardReader`).
 
-    def __init__(self, name: str, t0: bool = False, clock: Clock | None = None) -> None:
+    `t0`: ask the card for T=0 instead of T=1; None takes what the card speaks.
+    """
+
+    def __init__(self, name: str, t0: bool | None = False, clock: Clock | None = None) -> None:
         self._name = name
-        self._protocol = PROTOCOL_T0 if t0 else PROTOCOL_T1
+        self._protocol = PROTOCOL_ANY if t0 is None else PROTOCOL_T0 if t0 else PROTOCOL_T1
         self._clock = clock or SystemClock()
         self._pause = Event()
         self._context = _Context()

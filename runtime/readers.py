@@ -5,7 +5,7 @@ from core.errors import DeviceFault, NotFound
 
 
 def find_reader(name: str | None = None) -> PcscReader:
-    """The reader of this name (a part of it will do), else the first one that holds a card.
+    """The reader of this name (a part of it will do), else the first one that holds a card, T=0 or T=1.
 
     Raises NotFound CARD-NO-READER, DeviceFault CARD-ABSENT when no reader holds a card, and what
     `list_readers` raises when there is no PC/SC.
@@ -14,10 +14,10 @@ def find_reader(name: str | None = None) -> PcscReader:
     if name is not None:
         for listed in sorted(names, key=lambda one: one != name):
             if name in listed:
-                return PcscReader(listed)
+                return PcscReader(listed, t0=None)
         raise NotFound("CARD-NO-READER", f"readers: {', '.join(names) or 'none'}", reader=name)
     for listed in names:
-        reader = PcscReader(listed)
+        reader = PcscReader(listed, t0=None)
         if reader.present():
             return reader
         reader.close()

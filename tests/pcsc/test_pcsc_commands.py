@@ -29,8 +29,11 @@ SEEN = 5.0
 HERE = Path(__file__).parent
 
 
-def test_card_read_shows_tree_balance_and_log(slot: VirtualSlot, reader_name: str) -> None:
-    chip = make_card("permit", None)
+@pytest.mark.parametrize("t0", [False, True])
+def test_card_read_shows_tree_balance_and_log(
+    slot: VirtualSlot, reader_name: str, t0: bool
+) -> None:
+    chip = make_card("permit", None, t0)
     before = chip.writes
     reader = PcscReader(reader_name)
     assert reader.wait(False, SEEN)

@@ -151,6 +151,37 @@ def test_a_protected_write_of_nothing_but_a_mac_has_no_protection(host):
     assert host.sw("04D6950004" + "00" * 4) == 0x6987
 
 
+def test_nothing_is_written_beyond_the_end_of_a_file():
+    host = white()
+    assert host.create(0x15, bytes.fromhex("280008F0F0FFFF")) == 0x9000
+    assert host.create(0x16, bytes.fromhex("280008F0F0FFFF")) == 0x9000
+    host.ok("00D6950008" + "11" * 8)
+    before = host.card._memory.dump()
+    for command in ("00D6950009" + "22" * 9, "00D6950702" + "22" * 2, "00D6950801" + "22",
+                    "00D6100001" + "22"):  # fmt: skip
+        assert host.sw(command) == 0x6B00
+    assert host.card._memory.dump() == before
+    host.ok("00D6950701" + "22")
+
+
+def test_records_are_added_and_replaced_in_their_own_way_only(host):
+    host.ok("00A4000000")
+    assert host.create(0x1B, bytes.fromhex("2E0204F0F0FFFF")) == 0x9000
+    assert host.create(0x1C, bytes.fromhex("2A0204F0F0FFFF")) == 0x9000
+    assert host.create(0x1D, bytes.fromhex("2C0020F0F0FFFF")) == 0x9000
+    host.ok("00DC00DB04" + "11" * 4)
+    assert host.sw("00DC01DC04" + "22" * 4) == 0x6981  # a ring is added to, not written in
+    assert host.sw("00DC00E304" + "22" * 4) == 0x6981  # 011 is for rings
+    assert host.sw("00DC00E204" + "22" * 4) == 0x6981  # 010 is for variable records
+    assert host.sw("00E200DB04" + "22" * 4) == 0x6A86
+    assert host.sw("00E200D803" + "22" * 3) == 0x6700
+    assert host.sw("00DC05E404" + "22" * 4) == 0x6A83  # a gap
+    host.ok("00DC01E404" + "22" * 4)
+    assert host.sw("00E200E802AA05") == 0x6A80  # the record's own length byte lies
+    assert host.sw("00E200E801AA") == 0x6A80
+    assert host.ok("00B201DC00") == b"\x11" * 4
+
+
 def test_protected_answers_leave_room_for_their_mac(host):
     assert host.create(0x1B, bytes.fromhex("A800FFF0F0FF7F")) == 0x9000
     host.protected_ok("04D69B00", bytes(range(235)), key("line"))
