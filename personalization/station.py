@@ -8,11 +8,12 @@ card, never an optimistic "probably fine" (production.md 6). For one thread.
 from concurrent.futures import Future
 
 from core.errors import CityError, Rejected, Unavailable
+from core.faults import explain
 from personalization import artwork, records
 from personalization.plastic import Spoil
 from personalization.states import SpoilCode
 from personalization.station_cycle import CardSpoiled, Cycle, Equipment, Job, WrongReader
-from personalization.station_desk import FRESH, Desk, Task
+from personalization.station_desk import FRESH, Desk, Task, Told
 from personalization.station_journal import Step
 from personalization.station_outcome import End, Outcome, outcome_of
 from personalization.station_recovery import HOPPER, REJECT
@@ -226,6 +227,7 @@ class Station:
                 self._desk.made(
                     job.claim,
                     Made(job.chip.hex().upper(), job.serial, job.seconds, self._ribbon()),
+                    self._told(""),
                 )
                 return self._done(job, End.MADE)
             except Rejected as refusal:
@@ -240,15 +242,14 @@ class Station:
                 ribbon=self._ribbon(),
             ),
             job.seen,
+            self._told(" ".join(explain(spoil, self._lang))),
         )  # fmt: skip
         return self._done(job, End.SPOILED, spoil)
 
     def _done(self, job: Job, end: End, fault: CityError | None = None) -> Outcome:
         self._journal.result(Step.DONE, *job.key, end=end.value)
         self._job = None
-        outcome = self._outcome(end, fault, job=job)
-        self._say(outcome.sentence)
-        return outcome
+        return self._outcome(end, fault, job=job)
 
     def _dropped(self, job: Job) -> Outcome:
         """The lease went to somebody else before anything was fed."""
@@ -401,10 +402,13 @@ class Station:
     def _ribbon(self) -> str | None:
         return None if self.last is None else self.last.ribbon
 
+    def _told(self, sentence: str) -> Told:
+        return Told(self._state.value, sentence, self.last)
+
     def _say(self, sentence: str) -> None:
         """For the board; a database that is away hears it next time."""
         try:
-            self._desk.say(self._state.value, sentence, self.last)
+            self._desk.say(self._told(sentence))
         except Unavailable:
             return
 

@@ -39,6 +39,15 @@ class Task:
     serials: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the board shows of a station."""
+
+    state: str
+    sentence: str = ""
+    printer: PrinterState | None = None
+
+
 class Desk:
     """One station's side of the database."""
 
@@ -123,15 +132,19 @@ class Desk:
             floor.say(tx, self._clock, self.station, "ENCODING", "")
             return not known
 
-    def say(self, state: str, sentence: str, printer: PrinterState | None = None) -> None:
+    def say(self, told: Told) -> None:
         """One word and one sentence for the board, and the journal lines not seen yet."""
         with self._db.write() as tx:
             self._import(tx)
-            floor.say(
-                tx, self._clock, self.station, state, sentence,
-                ribbon=None if printer is None else printer.ribbon,
-                ribbon_left=None if printer is None else printer.ribbon_left,
-            )  # fmt: skip
+            self._say(tx, told)
+
+    def _say(self, tx: Tx, told: Told) -> None:
+        printer = told.printer
+        floor.say(
+            tx, self._clock, self.station, told.state, told.sentence,
+            ribbon=None if printer is None else printer.ribbon,
+            ribbon_left=None if printer is None else printer.ribbon_left,
+        )  # fmt: skip
 
     def unfed(self, claim: Claim) -> None:
         """Nothing was fed: the work order is free for others. One that is not ours any more stays as it is."""
@@ -143,17 +156,19 @@ class Desk:
             if refusal.code not in LOST:
                 raise
 
-    def made(self, claim: Claim, made: Made) -> None:
+    def made(self, claim: Claim, made: Made, told: Told) -> None:
         """A good card lies in the hopper. Rejected LEASE-LOST, W-CHIP-KNOWN, W-SERIAL: it is waste after all."""
         with self._db.write() as tx:
             self._import(tx)
             work.made(tx, self._clock, claim, made)
+            self._say(tx, told)
 
-    def failed(self, claim: Claim, spoil: Spoil, seen: Seen) -> None:
+    def failed(self, claim: Claim, spoil: Spoil, seen: Seen, told: Told) -> None:
         """The card is waste; the remake is queued."""
         with self._db.write() as tx:
             self._import(tx)
             work.failed(tx, self._clock, claim, spoil, seen)
+            self._say(tx, told)
 
     def uncertain(self, claim: Claim, reason: str, seen: Seen) -> None:
         """Two people have to look for the card. One whose work order is not ours any more is entered as waste."""

@@ -19,11 +19,13 @@ LOT = "07001"
 STATUS_KEY = bytes(range(16))
 
 
+@cache
 def master(usage: int, scope: str, version: int = 1) -> bytes:
     """A 16-byte test master, different for every name."""
     return random.Random(f"{usage}/{scope}/{version}").randbytes(16)
 
 
+@cache
 def value(key: CardKey) -> bytes:
     """The card's key."""
     return crypto.diversify(master(key.usage, key.scope, key.version), key.factor)

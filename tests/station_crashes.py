@@ -20,6 +20,7 @@ from core.db import Database
 from personalization import batches, chip, counts, resolution
 from personalization.plastic import Spoil
 from personalization.states import GOOD, SpoilCode, WorkState
+from personalization.station_desk import Told
 from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow, TrayRow, WorkOrderRow
 from printer.port import Panel, Side
@@ -257,7 +258,7 @@ def close_batch(bay: Bay) -> list[str]:
 
     city = bay.centre
     assert bay.station is not None
-    bay.station._desk.say("READY", "")
+    bay.station._desk.say(Told("READY"))
     with city.db.write() as tx:
         tray = tx.scalars(select(TrayRow)).one()
         batch = tray.batch

@@ -51,7 +51,10 @@ class Bay:
 
     def start(self, **wrap: Callable[[Any], Any]) -> Station:
         """A station process comes up; `wrap` may put something between it and its `printer`, `reader`, ..."""
-        put = {**dict.fromkeys(("printer", "reader", "journal", "db", "keys"), _same), **wrap}
+        put = {
+            **dict.fromkeys(("printer", "reader", "journal", "db", "keys", "clock"), _same),
+            **wrap,
+        }
         self.journal = StationJournal(self.journal_path, self.name, self.centre.clock)
         self.printer = EvolisPrinter(
             self.simulator.url, self.centre.clock, timing=INSTANT, ribbon=RIBBON
@@ -62,7 +65,7 @@ class Bay:
             reader=put["reader"](self.reader),
             journal=journal,
             keys=put["keys"](self.keys),
-            clock=self.centre.clock,
+            clock=put["clock"](self.centre.clock),
             loader=self.loader,
             others=tuple(self.others),
             clean=self.printer.clean,
@@ -157,11 +160,12 @@ def floor(
             city = _release(db, names, people, tray, orders or people)
         bays = []
         out = machine.pop("out", folder / "cards")
+        timing = machine.pop("timing", INSTANT)
         for place, name in enumerate(names):
             slot, reader = places[place] if places else (Slot(f"reader {name}"),) * 2
             simulator = stack.enter_context(
                 PrinterSimulator(
-                    slot=slot, chip_powered=_power(slot), timing=INSTANT, ribbon=RIBBON,
+                    slot=slot, chip_powered=_power(slot), timing=timing, ribbon=RIBBON,
                     stock=artwork.stock(TEMPLATE), out=out,
                     state_file=folder / f"{name}.counters", serial=f"CCS300-{name}", **machine,
                 )

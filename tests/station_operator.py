@@ -12,6 +12,7 @@ from cardos.client import CardSession
 from personalization import batches, chip, counts, floor, resolution, stock
 from personalization.plastic import Spoil
 from personalization.states import GOOD, SpoilCode, WorkState
+from personalization.station_desk import Told
 from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow, TrayRow, WorkOrderRow
 from printer.port import Panel, Side
@@ -173,7 +174,7 @@ class Floor:
         city = self.bays[0].centre
         for bay in self.bays:
             assert bay.station is not None
-            bay.station._desk.say("READY", "")
+            bay.station._desk.say(Told("READY"))
         good = sum(len(self.piles(bay)["good"]) for bay in self.bays)
         waste = sum(len(self.piles(bay)["waste"]) for bay in self.bays)
         blanks = {bay.name: len(bay.simulator.machine.feeder) for bay in self.bays}
