@@ -103,10 +103,10 @@ MTI_NAMES: dict[str, tuple[str, str]] = {
 }
 REQUESTS = frozenset(mti for mti in MTI_NAMES if mti[2] in "02468")
 
-_DECIMAL = re.compile(r"[0-9]*")
-_TRACK = re.compile(r"[0-9D]*")
-_PRINTABLE = re.compile(r"[\x20-\x7e]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+DECIMAL = re.compile(r"[0-9]*")
+TRACK = re.compile(r"[0-9D]*")
+PRINTABLE = re.compile(r"[\x20-\x7e]*")
+NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
 MINIMUM = {2: 1, 32: 1, 60: 11, 61: 12}  # shortest value of a variable field that is looked into
 
 
@@ -116,13 +116,13 @@ def fault_of(number: int, value: str | bytes) -> str | None:
     if isinstance(value, bytes):
         return None
     if field.form is Form.Z:
-        broken = _TRACK.fullmatch(value) is None
+        broken = TRACK.fullmatch(value) is None
     elif field.digits:
-        broken = _DECIMAL.fullmatch(value) is None
+        broken = DECIMAL.fullmatch(value) is None
     elif field.form is Form.TEXT:
-        broken = _PRINTABLE.fullmatch(value) is None
+        broken = PRINTABLE.fullmatch(value) is None
     else:
-        broken = _CONTROL.search(value) is not None
+        broken = NO_CONTROL.fullmatch(value) is None
     if broken:
         return "digits" if field.digits else "characters"
     return "length" if len(value) < MINIMUM.get(number, 0) else None
