@@ -1,0 +1,1 @@
+"""Indicators: counted, sampled or estimated figures with their denominators, intervals and verdicts."""
