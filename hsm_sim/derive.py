@@ -6,6 +6,7 @@ ones (purse-card.md 14, own profile). No parity adjustment anywhere: cards compu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 
 from core import crypto
 from hsm_sim.errors import refusal
@@ -15,6 +16,7 @@ from hsm_sim.secret import SecretKey, ecb_cipher
 FORBIDDEN_FACTORS = (bytes(8), b"\xff" * 8)
 _INVERT = (1 << 64) - 1
 ONLINE_TAIL = b"\x80\x00"
+_WORD = Struct(">Q")
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,19 @@ class SessionKey:
 
     def mac(self, message: bytes) -> bytes:
         """4-byte purse MAC: CBC from zero over the message padded with 80, first half of the last block."""
-        size = crypto.SM4_BLOCK if self.alg == "S4" else crypto.DES_BLOCK
-        padded = crypto.pad80(message, size)
-        chain = 0
-        for start in range(0, len(padded), size):
-            mixed = chain ^ int.from_bytes(padded[start : start + size], "big")
-            chain = int.from_bytes(self._encrypt(mixed.to_bytes(size, "big")), "big")
-        return chain.to_bytes(size, "big")[: crypto.MAC_LENGTH]
+        if self.alg == "S4":
+            return self._long_mac(crypto.pad80(message, crypto.SM4_BLOCK))
+        padded, encrypt, chain = crypto.pad80(message), self._encrypt, 0
+        for (word,) in _WORD.iter_unpack(padded):
+            (chain,) = _WORD.unpack(encrypt(_WORD.pack(chain ^ word)))
+        return _WORD.pack(chain)[: crypto.MAC_LENGTH]
+
+    def _long_mac(self, padded: bytes) -> bytes:
+        chain = bytes(crypto.SM4_BLOCK)
+        for start in range(0, len(padded), crypto.SM4_BLOCK):
+            block = padded[start : start + crypto.SM4_BLOCK]
+            chain = self._encrypt(crypto.xor(chain, block))
+        return chain[: crypto.MAC_LENGTH]
 
 
 def require_factors(factors: Sequence[bytes], least: int = 1) -> None:

@@ -6,7 +6,6 @@ start the HSM is locked (F9) until all unlock secrets were given; every attempt 
 """
 
 import hashlib
-import hmac
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -17,23 +16,23 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.clock import Clock
-from hsm_sim import clients, kcv, lmkfile, tokens
+from hsm_sim import clients, kcv, lmkfile
 from hsm_sim.batches import Batches
 from hsm_sim.ceremony.bundle import directory_bytes
 from hsm_sim.clients import Policy
 from hsm_sim.commands.channel import Channels
 from hsm_sim.errors import HsmBusy, HsmMismatch, HsmRejected, refusal
 from hsm_sim.frame import MAX_FRAME
-from hsm_sim.keystore import STORE_FILE, KeyEntry, Keystore, State
+from hsm_sim.keyring import KeyRing
+from hsm_sim.keystore import STORE_FILE, Keystore, State
 from hsm_sim.lifecycle import KeyLife
 from hsm_sim.limits import RateLimiter
 from hsm_sim.lmkfile import Argon2
 from hsm_sim.log import AuditLog
-from hsm_sim.policy import KeyRule
-from hsm_sim.seals import SEALS_INFO, SealKey, Seals
+from hsm_sim.seals import Seals
 from hsm_sim.secret import SecretKey
 from hsm_sim.usage import UsageMeter
-from hsm_sim.work import Client, Key
+from hsm_sim.work import Client
 
 FIRMWARE, DEV_FIRMWARE = "0001-SIM0", "0001-DEV0"
 CARD_INFO = b"hsm-sim card v1"
@@ -43,26 +42,6 @@ MOVES = {
     "activate": State.ACTIVE, "resume": State.ACTIVE, "deactivate": State.DEACTIVATED,
     "compromise": State.COMPROMISED, "destroy": State.DESTROYED,
 }  # fmt: skip
-
-
-class _Unlocked:
-    """What is in memory only while the HSM is unlocked and has an LMK."""
-
-    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey) -> None:
-        self.lmk = lmk
-        self.keystore = Keystore(home, log.name, lmk, log)
-        self.tokens = tokens.TokenCache(lmk)
-        self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO))
-        self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
-        self.card_key = kcv.derived_key(lmk.reveal(), CARD_INFO)
-        self.resident: dict[int, tuple[KeyEntry, Key]] = {}
-
-    def clear(self) -> None:
-        self.tokens.clear()
-        self.seals.clear()
-        self.keystore.clear()
-        self.lmk.clear()
-        self.resident.clear()
 
 
 class Hsm:
@@ -81,7 +60,7 @@ class Hsm:
         self._header = header
         self._unlock_key: SecretKey | None = None
         self._signing_seed: SecretKey | None = None
-        self._inside: _Unlocked | None = None
+        self._inside: KeyRing | None = None
         self._refused: dict[tuple[str, str], None] = {}
         self.limiter = RateLimiter(self.policy.limits, clock, log, off=self.policy.dev)
         log.on_signed = self._bind
@@ -148,7 +127,7 @@ class Hsm:
             raise HsmMismatch("HSM-STORE", "the LMK is not in its file")
         if not lmk_hex:
             return
-        inside = _Unlocked(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)))
+        inside = KeyRing(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)))
         if not states:  # the step that made the LMK was never recorded: it was not made
             self._inside = inside
             self.drop_lmk()
@@ -225,11 +204,6 @@ class Hsm:
         return self._inside is not None
 
     @property
-    def lmk(self) -> SecretKey:
-        """The LMK; raises HSM-F9."""
-        return self._open().lmk
-
-    @property
     def lmk_check_value(self) -> str:
         """Six characters, or "" before the first ceremony."""
         return self._header.lmk_kcv
@@ -247,14 +221,7 @@ class Hsm:
 
     def directory(self) -> list[dict[str, Any]]:
         """Entries of command 70 and of keys.json, by slot: never material. Seal keys show their `vkey`."""
-        store = self.keystore
-        rows = []
-        for entry in sorted(store.entries.values(), key=lambda e: e.slot) if store else []:
-            row = entry.public()
-            if entry.usage == "S0" and entry.block:
-                row["vkey"] = self._seal_key(entry).vkey
-            rows.append(row)
-        return rows
+        return self._inside.directory() if self._inside else []
 
     def auditors(self) -> list[str]:
         """Verifier keys of the external auditors on the roster, without those revoked."""
@@ -274,101 +241,24 @@ class Hsm:
         self.log.checkpoint()
         return seq
 
-    # -- keys, for commands -----------------------------------------------------------------------
+    # -- for commands -----------------------------------------------------------------------------
 
-    def _open(self) -> _Unlocked:
+    @property
+    def keys(self) -> KeyRing:
+        """The keys in hand; raises HSM-F9 while locked."""
         if self._inside is None:
             raise refusal("F9")
         return self._inside
 
-    def key(self, field: str, rule: KeyRule) -> Key:
-        """The key of a key field, if the rule allows it: HSM-28, 10, A6, A8, F1 in this order."""
-        inside = self._open()
-        if field[0] != "K":
-            if rule.resident:
-                raise refusal("28", "a token where a resident key belongs")
-            key = inside.tokens.key(field)
-        else:
-            entry = inside.keystore.at(int(field[1:], 16))
-            if entry is None:
-                raise refusal("28" if rule.resident else "10", "an empty slot")
-            key = self._resident(inside, entry)
-        if rule.usages and key.usage not in rule.usages:
-            raise refusal("A6")
-        if rule.modes and key.mode not in rule.modes:
-            raise refusal("A8")
-        if key.kid:
-            self._require_state(inside.keystore.entries[key.kid], rule)
-        return key
-
-    def _require_state(self, entry: KeyEntry, rule: KeyRule) -> None:
-        if entry.state in rule.states:
-            return
-        if entry.state is State.COMPROMISED:
-            self._note("console", f"compromised key {entry.kid}")
-        raise refusal("F1", entry.state.value)
-
-    def _resident(self, inside: _Unlocked, entry: KeyEntry) -> Key:
-        known = inside.resident.get(entry.slot)
-        if known is not None and known[0] is entry:
-            return known[1]
-        if not entry.block:
-            raise refusal("F1", "a destroyed key")
-        bare = tokens.may_go_bare(entry.usage, entry.alg, "", entry.scope)
-        key = Key(
-            entry.kid, entry.alg, entry.usage, entry.mode, entry.version, entry.export, entry.scope,
-            bare, inside.keystore.secret(entry),
-        )  # fmt: skip
-        inside.resident[entry.slot] = (entry, key)
-        return key
-
-    def _lineage(self, key: Key) -> list[KeyEntry]:
-        same = (key.usage, key.scope, key.alg)
-        return [
-            entry
-            for entry in self._open().keystore.entries.values()
-            if (entry.usage, entry.scope, entry.alg) == same
-        ]
-
-    def sibling(self, key: Key, version: str) -> Key:
-        """Another version of the same key that may still read; HSM-01 when there is none (R-17)."""
-        for entry in self._lineage(key):
-            if entry.version == version and entry.state in (State.ACTIVE, State.DEACTIVATED):
-                return self._resident(self._open(), entry)
-        raise refusal("01")
-
-    def newest(self, key: Key) -> Key:
-        """The newest active version of the same key; HSM-F1 when none is active."""
-        active = [entry for entry in self._lineage(key) if entry.state is State.ACTIVE]
-        if not active:
-            raise refusal("F1", "no active version")
-        return self._resident(self._open(), max(active, key=lambda entry: entry.version))
-
-    def seal_key(self, number: int) -> SealKey:
-        """The key of a log number: the n-th seal key by slot, from 1. HSM-28, F1."""
-        entries = sorted(
-            (e for e in self._open().keystore.entries.values() if e.usage == "S0"),
-            key=lambda entry: entry.slot,
-        )
-        if not 1 <= number <= len(entries):
-            raise refusal("28", "no such log")
-        entry = entries[number - 1]
-        if entry.state is not State.ACTIVE:
-            raise refusal("F1", entry.state.value)
-        return self._seal_key(entry)
-
-    def _seal_key(self, entry: KeyEntry) -> SealKey:
-        return SealKey.of(self.log.name, entry.scope, self._open().keystore.secret(entry))
+    @property
+    def lmk(self) -> SecretKey:
+        """The LMK; raises HSM-F9."""
+        return self.keys.lmk
 
     @property
     def seals(self) -> Seals:
         """What was sealed last for each log."""
-        return self._open().seals
-
-    def pseudonym(self, factors: Sequence[bytes]) -> str:
-        """A card's name in the log and in limits: HMAC under a key of the HSM's own, 16 hex characters."""
-        made = hmac.digest(self._open().card_key, b"".join(factors), "sha256")
-        return made[:PSEUDONYM_BYTES].hex()
+        return self.keys.seals
 
     def log_export(
         self, client: Client, kid: str, under: str, kcv: str, method: str, batch: str = ""
@@ -380,7 +270,7 @@ class Hsm:
         body = {
             "client": client.name,
             "kcv": kcv,
-            "kid": kid or self._lmk_kid(),
+            "kid": kid or self.keys.lmk_kid,
             "method": method,
             "under": under,
         }
@@ -395,12 +285,13 @@ class Hsm:
         self.batches.sync()
         self.log.sync()
 
-    def _lmk_kid(self) -> str:
-        return next(e.kid for e in self._open().keystore.entries.values() if e.slot < 0)
-
     def note_refused(self, client: Client, code: str) -> None:
         """A client tried what its role does not have; the log gets it once for each command."""
         self._note(client.name, f"command {code}")
+
+    def note_compromised(self, client: Client, kid: str) -> None:
+        """Somebody asked for a compromised key: an alarm, once for each client and key (8.4)."""
+        self._note(client.name, f"compromised key {kid}")
 
     def note_stranger(self, key: str) -> None:
         """A certificate the policy does not know; its key's hash stands in the log."""
@@ -440,13 +331,13 @@ class Hsm:
     @property
     def fingerprint_key(self) -> bytes:
         """Key of the fingerprints."""
-        return self._open().fingerprint_key
+        return self.keys.fingerprint_key
 
     def adopt_lmk(self, material: bytes) -> None:
         """Take the LMK: into its file first, so that no key is ever wrapped under one that is lost."""
         if self._unlock_key is None:
             raise refusal("F9")
-        self._inside = _Unlocked(self.home, self.log, SecretKey("A3", material))
+        self._inside = KeyRing(self.home, self.log, SecretKey("A3", material))
         self._header = replace(self._header, lmk_kcv=kcv.check_value("A3", material))
         self._seal()
 
@@ -463,7 +354,7 @@ class Hsm:
         self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
     ) -> None:
         """Refuse impossible terms of an issuance batch."""
-        kids = [kid for kid, entry in self._open().keystore.entries.items() if entry.mode == "X"]
+        kids = [kid for kid, entry in self.keys.keystore.entries.items() if entry.mode == "X"]
         self.batches.require_terms(batch, masters, methods, cards, expires, kids)
 
     def batch_opened(self) -> None:

@@ -144,7 +144,7 @@ class Engine:
             rule = RULES[form]
             self._require_use(client, rule, form)
             for name, key_rule in rule.keys.items():
-                work.keys[name] = self.hsm.key(getattr(request, name), key_rule)
+                work.keys[name] = self.hsm.keys.key(getattr(request, name), key_rule)
             if self.hsm.limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
                 self.hsm.limiter.require_card(work.lineage, self._card(frame))
             frame.fields = HANDLERS[form](work, request)
@@ -152,6 +152,8 @@ class Engine:
             known = refused.code.startswith("HSM-")
             if not known:
                 self._report(frame.code, refused)
+            elif refused.facts.get("state") == "COMPROMISED":
+                self.hsm.note_compromised(client, str(refused.facts["kid"]))
             frame.refuse(bare_code(refused) if known else "41")
         except Exception as bug:  # whatever it was, the client learns 41 and the HSM goes on
             self._report(frame.code, bug)
@@ -166,7 +168,7 @@ class Engine:
         if frame.request is None:
             return ""
         name = RULES[type(frame.request)].card
-        return self.hsm.pseudonym(getattr(frame.request, name)) if name else ""
+        return self.hsm.keys.pseudonym(getattr(frame.request, name)) if name else ""
 
     def _record(self, client: Client, frame: "_Frame") -> None:
         """Count the command: under the key that worked, or under none when it was refused before."""

@@ -41,7 +41,7 @@ def _open(work: Work, entry: Entry) -> Entry:
     if len(entry.data) < SEALED_EXTRA:
         raise refusal("01")
     version, rest = entry.data[:VERSION_LENGTH], entry.data[VERSION_LENGTH:]
-    key = work.hsm.sibling(work.key("key"), version.decode("latin-1"))
+    key = work.hsm.keys.sibling(work.key("key"), version.decode("latin-1"))
     nonce, cipher = rest[:NONCE_LENGTH], rest[NONCE_LENGTH:]
     try:
         plain = AESGCM(key.secret.reveal()).decrypt(nonce, cipher, version + entry.context)
@@ -74,7 +74,7 @@ def decrypt_fields(work: Work, request: DecryptFields) -> bytes:
 @handles(ReencryptFields)
 def reencrypt_fields(work: Work, request: ReencryptFields) -> bytes:
     """`86`: opened under the version they carry, sealed under the newest active one."""
-    newest = work.hsm.newest(_require_aes(work))
+    newest = work.hsm.keys.newest(_require_aes(work))
     plain = [_open(work, entry) for entry in request.entries]
     return b"".join(_with_length(_seal(newest, entry)) for entry in plain)
 
@@ -99,7 +99,7 @@ def keyed_index(work: Work, request: KeyedIndex) -> bytes:
 @handles(SealLog)
 def seal_log(work: Work, request: SealLog) -> bytes:
     """`72`: sign size and root of another log, if it is the one signed before, only longer."""
-    key, seals = work.hsm.seal_key(request.log), work.hsm.seals
+    key, seals = work.hsm.keys.seal_key(request.log), work.hsm.seals
     seen = seals.seen(request.log)
     old, new = (request.old_size, seen[1]), (request.new_size, request.root)
     if request.old_size != seen[0] or request.new_size < seen[0]:

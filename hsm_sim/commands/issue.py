@@ -55,7 +55,7 @@ def card_key_check_value(work: Work, request: CardKeyCheckValue) -> bytes:
 
 def meter(work: Work, master: Key, card: tuple[bytes, ...]) -> str:
     """Count the card of an export in its batch; the batch's name."""
-    return work.hsm.batches.count(work.code, master.kid, work.hsm.pseudonym(card))
+    return work.hsm.batches.count(work.code, master.kid, work.hsm.keys.pseudonym(card))
 
 
 @handles(ExportCardKey)
@@ -146,7 +146,9 @@ def authenticate_externally(work: Work, request: AuthenticateExternally) -> byte
     if master.usage in CONTROL_USAGES and request.random[4:] != FOUR_BYTE_TAIL:
         raise refusal("15", "control keys take a 4-byte challenge and zeros")
     require_factors(request.factors)
-    work.hsm.limiter.require_authentication(master.lineage, work.hsm.pseudonym(request.factors))
+    work.hsm.limiter.require_authentication(
+        master.lineage, work.hsm.keys.pseudonym(request.factors)
+    )
     return _text(work.card_key("master", request.factors).encrypt_block(request.random))
 
 

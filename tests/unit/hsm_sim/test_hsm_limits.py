@@ -87,10 +87,10 @@ def test_a_restart_does_not_forget_who_waits(bench: Timed) -> None:
     for _ in range(8):
         bench.tac(CARD, False)
     again = RateLimiter(bench.hsm.policy.limits, bench.clock, bench.hsm.log)
-    card = bench.hsm.pseudonym((CARD,))
+    card = bench.hsm.keys.pseudonym((CARD,))
     with pytest.raises(CityError, match="HSM-F0"):
         again.require_card("12/test", card)
-    again.require_card("12/test", bench.hsm.pseudonym((OTHER,)))
+    again.require_card("12/test", bench.hsm.keys.pseudonym((OTHER,)))
 
 
 def test_a_client_with_too_many_failures_waits_a_minute(bench: Timed) -> None:

@@ -242,4 +242,4 @@ def test_masters_do_one_thing() -> None:
 
 def test_unknown_keys_are_refused_by_field(bench: KnownKeys) -> None:
     with pytest.raises(CityError, match="HSM-83"):
-        bench.hsm.key("S" + "D0999", KeyRule(()))
+        bench.hsm.keys.key("S" + "D0999", KeyRule(()))

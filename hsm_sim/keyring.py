@@ -1,0 +1,135 @@
+"""The keys of an unlocked HSM in hand: looked up by key field, judged by the policy's rule, gone when it locks."""
+
+import hmac
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hsm_sim import kcv, tokens
+from hsm_sim.errors import refusal
+from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
+from hsm_sim.log import AuditLog
+from hsm_sim.policy import KeyRule
+from hsm_sim.seals import SEALS_INFO, SealKey, Seals
+from hsm_sim.secret import SecretKey
+from hsm_sim.work import Key
+
+CARD_INFO = b"hsm-sim card v1"
+PSEUDONYM_BYTES = 8
+READING = (State.ACTIVE, State.DEACTIVATED)
+
+
+class KeyRing:
+    """LMK, key file, opened tokens, seals, and the HSM's own derived keys."""
+
+    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey) -> None:
+        self.lmk = lmk
+        self.keystore = Keystore(home, log.name, lmk, log)
+        self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO))
+        self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
+        self._hsm = log.name
+        self._tokens = tokens.TokenCache(lmk)
+        self._card_key = SecretKey("A3", kcv.derived_key(lmk.reveal(), CARD_INFO))
+        self._resident: dict[int, tuple[KeyEntry, Key]] = {}
+
+    def clear(self) -> None:
+        """Overwrite everything."""
+        self._tokens.clear()
+        self.seals.clear()
+        self.keystore.clear()
+        self._card_key.clear()
+        self._resident.clear()
+        self.lmk.clear()
+
+    def key(self, field: str, rule: KeyRule) -> Key:
+        """The key of a key field, if the rule allows it: HSM-28, 10, A6, A8, F1 in this order."""
+        if field[0] != "K":
+            if rule.resident:
+                raise refusal("28", "a token where a resident key belongs")
+            key = self._tokens.key(field)
+        else:
+            entry = self.keystore.at(int(field[1:], 16))
+            if entry is None:
+                raise refusal("28" if rule.resident else "10", "an empty slot")
+            key = self._known(entry)
+        if rule.usages and key.usage not in rule.usages:
+            raise refusal("A6")
+        if rule.modes and key.mode not in rule.modes:
+            raise refusal("A8")
+        if key.kid:
+            state = self.keystore.entries[key.kid].state
+            if state not in rule.states:
+                raise refusal("F1", state.value, kid=key.kid, state=state.value)
+        return key
+
+    def _known(self, entry: KeyEntry) -> Key:
+        known = self._resident.get(entry.slot)
+        if known is not None and known[0] is entry:
+            return known[1]
+        if not entry.block:
+            raise refusal("F1", "a destroyed key")
+        bare = tokens.may_go_bare(entry.usage, entry.alg, "", entry.scope)
+        key = Key(
+            entry.kid, entry.alg, entry.usage, entry.mode, entry.version, entry.export, entry.scope,
+            bare, self.keystore.secret(entry),
+        )  # fmt: skip
+        self._resident[entry.slot] = (entry, key)
+        return key
+
+    @property
+    def lmk_kid(self) -> str:
+        """The LMK's own name in the directory."""
+        return next(e.kid for e in self.keystore.entries.values() if e.slot == NO_SLOT)
+
+    def _lineage(self, key: Key) -> list[KeyEntry]:
+        same = (key.usage, key.scope, key.alg)
+        return [
+            entry
+            for entry in self.keystore.entries.values()
+            if (entry.usage, entry.scope, entry.alg) == same
+        ]
+
+    def sibling(self, key: Key, version: str) -> Key:
+        """Another version of the same key that may still read; HSM-01 when there is none (R-17)."""
+        for entry in self._lineage(key):
+            if entry.version == version and entry.state in READING:
+                return self._known(entry)
+        raise refusal("01")
+
+    def newest(self, key: Key) -> Key:
+        """The newest active version of the same key; HSM-F1 when none is active."""
+        active = [entry for entry in self._lineage(key) if entry.state is State.ACTIVE]
+        if not active:
+            raise refusal("F1", "no active version")
+        return self._known(max(active, key=lambda entry: entry.version))
+
+    def seal_key(self, number: int) -> SealKey:
+        """The key of a log number: the n-th seal key by slot, from 1. HSM-28, F1."""
+        entries = sorted(
+            (e for e in self.keystore.entries.values() if e.usage == "S0"),
+            key=lambda entry: entry.slot,
+        )
+        if not 1 <= number <= len(entries):
+            raise refusal("28", "no such log")
+        entry = entries[number - 1]
+        if entry.state is not State.ACTIVE:
+            raise refusal("F1", entry.state.value)
+        return self._seal_key(entry)
+
+    def _seal_key(self, entry: KeyEntry) -> SealKey:
+        return SealKey.of(self._hsm, entry.scope, self.keystore.secret(entry))
+
+    def pseudonym(self, factors: Sequence[bytes]) -> str:
+        """A card's name in the log and in limits: HMAC under a key of the HSM's own, 16 hex characters."""
+        made = hmac.digest(self._card_key.reveal(), b"".join(factors), "sha256")
+        return made[:PSEUDONYM_BYTES].hex()
+
+    def directory(self) -> list[dict[str, Any]]:
+        """Entries of command 70 by slot: never material. Seal keys show their verifier key."""
+        rows = []
+        for entry in sorted(self.keystore.entries.values(), key=lambda e: e.slot):
+            row = entry.public()
+            if entry.usage == "S0" and entry.block:
+                row["vkey"] = self._seal_key(entry).vkey
+            rows.append(row)
+        return rows
