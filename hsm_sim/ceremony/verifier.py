@@ -10,7 +10,7 @@ and maybe cosigners, a list of verifier keys of auditors who are not on the rost
 """
 
 # fmt: off
-import argparse, base64, functools, hashlib, json, os, re, sys, unicodedata  # noqa: E401, I001
+import argparse, base64, functools, hashlib, itertools, json, os, re, sys, unicodedata  # noqa: E401, I001
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -70,7 +70,7 @@ def canonical(value: Any) -> bytes:
 # Points are (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z; the sum is complete, so it doubles too.
 
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
-D, BASE = -121665 * pow(121666, -1, P) % P, bytes.fromhex("58" + "66" * 31)
+D = -121665 * pow(121666, -1, P) % P
 Point = tuple[int, int, int, int]
 
 def point_sum(p: Point, q: Point) -> Point:
@@ -90,23 +90,25 @@ def point_decode(text: bytes) -> Point | None:
     x = P - x if x & 1 != sign else x
     return x, y, 1, x * y % P
 
+BASE = point_decode(bytes.fromhex("58" + "66" * 31)) or (0, 1, 1, 0)
+
+@functools.lru_cache(maxsize=256)
+def doublings(p: Point) -> list[Point]:  # p, 2p, 4p, ... as far as a scalar goes
+    return list(itertools.accumulate(range(252), lambda row, _: point_sum(row, row), initial=p))
+
 def point_times(n: int, p: Point) -> Point:
-    total = (0, 1, 1, 0)
-    while n:
-        total, p, n = point_sum(total, p) if n & 1 else total, point_sum(p, p), n >> 1
-    return total
+    chosen = (row for bit, row in enumerate(doublings(p)) if n >> bit & 1)
+    return functools.reduce(point_sum, chosen, (0, 1, 1, 0))
 
 @functools.lru_cache(maxsize=4096)
 def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether R = s*B - k*A for a signature R || s and k = SHA-512(R || A || message); a wrong length is False."""
-    key, base, s = point_decode(public), point_decode(BASE), int.from_bytes(signature[32:], "little")
-    if len(public) != 32 or len(signature) != 64 or s >= L or key is None or base is None:
-        return False
-    x, y, z, _ = point_times(8, key)
-    if x == 0 and y == z:
+    minus = point_decode(public[:31] + bytes([public[31] ^ 128])) if len(public) == 32 else None  # -A
+    s = int.from_bytes(signature[32:], "little")
+    if minus is None or len(signature) != 64 or s >= L or point_times(8, minus)[0] == 0:  # 0: A of small order
         return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
-    x, y, z, _ = point_sum(point_times(s, base), point_times(k, (P - key[0], key[1], 1, P - key[3])))
+    x, y, z, _ = point_sum(point_times(s, BASE), point_times(k, minus))
     x, y = (part * pow(z, -1, P) % P for part in (x, y))
     return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
 
@@ -699,12 +701,11 @@ def verify(bundle: Path, trust: Any) -> Verdict:
 
 def report(result: Verdict) -> str:
     """The verdict first, a line for every check with its rule, then a summary to read aloud."""
-    s, bad = result.summary, {entry["code"] for entry in result.findings}
-    said = f"{'INVALID' if bad else 'VALID'}  {len(CHECKS) - len(bad)} of {len(CHECKS)} checks"
-    lines = [f"KEY CEREMONIES {s['hsm']}  {said}"]
+    s, bad, total = result.summary, {entry["code"] for entry in result.findings}, len(CHECKS)
+    lines = [f"KEY CEREMONIES {s['hsm']}  {'INVALID' if bad else 'VALID'}  {total - len(bad)} of {total} checks"]
     for check, done in zip(CHECKS, result.checks, strict=True):
-        mark = "FAILED" if done["code"] in bad else "ok"
-        lines.append(f"  {mark:7}{done['code']:14}{check.__doc__}  [{done['examined']}]")
+        mark, code, seen = "FAILED" if done["code"] in bad else "ok", done["code"], done["examined"]
+        lines.append(f"  {mark:7}{code:14}{check.__doc__}  [{seen}]")
     form = "{code} at {where}: expected {expected}, found {found}"
     lines += ["FINDING " + form.format(**entry) for entry in result.findings]
     lines += ["WARNING " + form.format(**entry) for entry in result.warnings]

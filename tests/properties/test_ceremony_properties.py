@@ -59,7 +59,7 @@ def test_parsers_answer_or_refuse_and_nothing_else(data):
             parse(data)
 
 
-@SMALL
+@FEW
 @given(st.binary(min_size=32, max_size=32), st.text(max_size=40), st.integers(0, 63))
 def test_a_note_verifies_with_its_key_and_not_with_a_bit_changed(seed, text, bit):
     body = text.encode("utf-8", "replace").decode().replace("\n\n", "\n") + "x\n"

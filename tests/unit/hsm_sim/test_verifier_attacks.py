@@ -631,7 +631,7 @@ def loose(line) -> bytes:
 
 
 def test_strange_values_are_findings_and_never_a_crash(made, tmp_path):
-    strange_values(made, tmp_path, 4, 30)
+    strange_values(made, tmp_path, 4, 15)
 
 
 @pytest.mark.slow
