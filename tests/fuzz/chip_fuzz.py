@@ -267,7 +267,8 @@ def _atheris() -> None:
         if data:
             Player(Card(bases[data[0] % len(bases)], Dice(1)), data[1:]).play()
 
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], one)
+    options = ["-len_control=0", "-max_len=4096", *sys.argv[2:]]  # long scripts from the beginning
+    atheris.Setup([sys.argv[0], *options], one)
     atheris.Fuzz()
 
 

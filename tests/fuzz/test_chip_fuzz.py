@@ -26,7 +26,7 @@ def test_scripts_guided_by_coverage(tmp_path):
     pytest.importorskip("atheris")
     done = subprocess.run(
         [
-            sys.executable, "-m", "tests.fuzz.chip_fuzz", "--atheris", "-seed=1", "-max_len=4096",
+            sys.executable, "-m", "tests.fuzz.chip_fuzz", "--atheris", "-seed=1",
             f"-max_total_time={ATHERIS_SECONDS}", f"-artifact_prefix={tmp_path}/", str(tmp_path),
         ],
         cwd=Path(__file__).parents[2],

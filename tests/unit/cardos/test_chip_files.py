@@ -4,7 +4,7 @@ import pytest
 
 from cardos import spec
 from core import crypto
-from tests.chip_bench import PURSE_AID, Host, bank, key, white
+from tests.chip_bench import PURSE_AID, WHITE, Host, bank, key, white
 
 
 @pytest.fixture
@@ -255,3 +255,60 @@ def test_a_full_variable_file_refuses_another_record():
     before = host.card._memory.dump()
     assert host.sw("00E200C803CC0101") == 0x6A84
     assert host.card._memory.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("fid", "body", "sw"),
+    [
+        (0x3F05, "380040F0F000FFFF" + "41" * 4, 0x6700),  # names have 5 to 16 bytes
+        (0x3F05, "380040F0F000FFFF" + "41" * 17, 0x6700),
+        (0x3F05, "380040F0F000FFFF" + "41" * 16, 0x9000),
+        (0x3F05, "380040F0F000FFFF" + PURSE_AID.hex(), 0x6A86),  # the name is taken
+        (0x3F05, "38000AF0F000FFFF" + "41" * 5, 0x6A84),  # too small for its own header
+        (0x3F00, "380040F0F000FFFF" + "41" * 5, 0x6A86),  # there is one MF
+        (0x0020, "3F0040F0F0FFFF", 0x6A80),  # a key file comes first
+        (0x0001, "2F0208F000FF", 0x6700),
+        (0x0001, "2F0308F000FF18", 0x6A80),
+        (0x0020, "280000F0F0FFFF", 0x6A80),  # nothing in it
+        (0x0020, "2A0201F0F0FFFF", 0x6A80),  # a record has 2 to 248 bytes
+        (0x0020, "2A02F9F0F0FFFF", 0x6A80),
+        (0x0020, "2E02F8F0F0FFFF", 0x9000),
+    ],
+)
+def test_create_file_refuses(fid, body, sw):
+    host = white()
+    host.ok("800E000000")
+    assert host.create(0x0001 if fid != 1 else 0x0021, bytes.fromhex("280004F0F0FFFF")) == 0x9000
+    assert host.create(0x3F01, bytes.fromhex("380040F0F000FFFF") + PURSE_AID) == 0x9000
+    before = host.card._memory.dump()[2048:]
+    assert f"{host.create(fid, bytes.fromhex(body)):04X}" == f"{sw:04X}"
+    assert (host.card._memory.dump()[2048:] == before) is (sw != 0x9000)
+
+
+@pytest.mark.parametrize(
+    ("body", "sw"),
+    [
+        ("38FFFFF0F001" + "FF" * 7, 0x9000),  # the manual's example
+        ("38FFFFF0F001" + "FF" * 8, 0x9000),  # and its text
+        ("38FFFFF0F001" + "FF" * 6, 0x6A80),
+        ("38FFFFF0F001" + "FF" * 9, 0x6A80),
+        ("38FFFFF0F001" + "FF" * 6 + "FE", 0x6982),
+        ("28FFFFF0F001" + "FF" * 7, 0x6A80),
+        ("380018F0F001" + "FF" * 7, 0x6A84),
+    ],
+)
+def test_the_transport_code_of_a_white_card(body, sw):
+    host = white()
+    assert f"{host.create(0x3F00, bytes.fromhex(body)):04X}" == f"{sw:04X}"
+    assert host.authenticate(WHITE) == (0x6A82 if sw == 0x9000 else 0x9000)
+
+
+def test_the_mf_is_made_anew_before_anything_else_is_on_the_card():
+    host = white()
+    assert host.create(0x15, bytes.fromhex("280004F0F0FFFF")) == 0x9000
+    assert host.create(0x3F00, bytes.fromhex("38FFFFF0F001" + "FF" * 7)) == 0x6A86
+    host.ok("800E000000")
+    assert host.create(0x3F00, bytes.fromhex("380040F0F001" + "FF" * 7)) == 0x9000
+    assert host.create(0x15, bytes.fromhex("280020F0F0FFFF")) == 0x6A84  # the rest is lost
+    assert host.create(0x15, bytes.fromhex("28001CF0F0FFFF")) == 0x9000  # 64 = 25 + 11 + 28
+    assert host.create(0x16, bytes.fromhex("280001F0F0FFFF")) == 0x6A84
