@@ -33,7 +33,7 @@ def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | No
     wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen)
     if wrong is not None or message.text(49) not in ("", "156"):
         return refuse("30", store=False)
-    return _batch_refusal(work.task, message, terminal)
+    return None
 
 
 def _closed_terminal(work: Work, request: Request) -> Decision:
@@ -45,8 +45,11 @@ def _closed_terminal(work: Work, request: Request) -> Decision:
     return refuse("58", seen, store=False)
 
 
-def _batch_refusal(task: Task, message: Message, terminal: Any) -> Decision | None:
-    """Evidence may belong to a batch that is closed already; everything else to the open one."""
+def wrong_batch(task: Task, message: Message, terminal: Any) -> Decision | None:
+    """77 for a new request of another batch; evidence may belong to a batch that is closed already.
+
+    Asked after `replayed`: a repeat gets its stored answer, whatever was closed since.
+    """
     if message.mti in _NETWORK_MTI:
         return None
     batch = int(message.batch)

@@ -160,6 +160,7 @@ class Authorizer:
             return answer_now(refuse("97", store=False))
         decided = admission.refusal(work, request, self.profile)
         decided = decided or admission.replayed(work, request, desk)
+        decided = decided or admission.wrong_batch(request.task, work.message, request.terminal)
         if decided is not None:
             return answer_now(decided)
         return self._task_rule(work, request, desk)

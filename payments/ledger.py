@@ -135,7 +135,9 @@ def _resolve(tx: Tx, pending: Sequence[str], step: str, day: date, at: datetime)
         _T.c.reason, literal(day, _T.c.day.type), literal(at, _T.c.at.type),
     ).where(_T.c.id.in_(left), _T.c.step == PENDING)  # fmt: skip
     names = ["id", "step", "pending_id", "debit", "credit", "amount", "reason", "day", "at"]
-    result: Any = tx.execute(_T.insert().from_select(names, made))
+    result: Any = tx.execute(
+        _T.insert().from_select(names, made), execution_options={"preserve_rowcount": True}
+    )
     if result.rowcount != len(left):
         raise NotFound("LEDGER-PENDING", "no such pending transfer", count=len(left))
 
