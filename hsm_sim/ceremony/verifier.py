@@ -192,7 +192,7 @@ BIRTHS, ON_THE_DAY = ("combine", "generate", "import"), {"custodian", "kcv"}  # 
 MAKING = {  # commands that a DEACTIVATED key no longer does
     "12", "14", "28", "30", "32", "34", "46", "4A", "4E", "50", "52", "72", "80", "84", "A0", "A8", "M6"}
 WEAK = {"8CA64D", "921105", "DC95C0", "0B50E6", "AAE069", "763CBC", "66E94B", "219471", "9F1F7B"}  # all-zero keys
-NAMES = r"log\.jsonl|keys\.json|checkpoints/[0-9]+\.txt|scripts/[0-9a-f]{64}\.json|ops/[1-9][0-9]*\.jsonl"
+NAMES = r"log\.jsonl|keys\.json|checkpoints/[0-9]+\.(txt|tsr)|scripts/[0-9a-f]{64}\.json|ops/[1-9][0-9]*\.jsonl"
 
 def is_kind(value: Any, kind: str) -> bool:
     """Whether a value is of a kind: a list, a table, a shape, a text, or a plain type."""
@@ -272,7 +272,7 @@ class Facts:
         for line in self.of(*FORMS):
             self.take(line, line.body)
         known = [trust["vkey"], *trust.get("cosigners", []), *(vkey for _, vkey in self.roster.values())]
-        self.checkpoints = [self.checkpoint(*item, known) for item in self.folder("(checkpoints/.+)").items()]
+        self.checkpoints = [self.checkpoint(*item, known) for item in self.folder(r"(checkpoints/.+\.txt)").items()]
         entries = parse(files.get("keys.json", b""))
         self.directory: list[Any] = entries if is_kind(entries, "entry*") else []
         self.listed = [(e, self.keys[e["kid"]]) for e in self.directory if e["kid"] in self.keys]

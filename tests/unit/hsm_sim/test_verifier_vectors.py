@@ -240,6 +240,12 @@ def test_papers_are_named_by_the_log_and_strange_files_are_a_warning(honest):
     assert codes == [("BND-FILES", "paper/scan.pdf")]
 
 
+def test_a_time_stamp_beside_a_checkpoint_is_welcome_and_not_needed(honest):
+    (honest / "checkpoints" / "001.tsr").write_bytes(b"\x30\x03\x02\x01\x00")
+    verdict = verifier.verify(honest, CEREMONY["trust"])
+    assert (verdict.findings, verdict.warnings) == ([], [])
+
+
 def test_two_auditors_get_the_same_bilingual_bytes(honest):
     verdict = verifier.verify(honest, CEREMONY["trust"])
     text = bilingual(verdict)
