@@ -158,12 +158,11 @@ def watch_spoilage(tx: Tx, clock: Clock, name: str) -> str | None:
 
 def cards_today(tx: Tx, name: str) -> tuple[int, int]:
     """Good and spoiled cards of a station so far."""
-    counts = dict(
-        tx.execute(
-            select(PlasticRow.place, func.count())
-            .where(PlasticRow.station == name)
-            .group_by(PlasticRow.place)
-        )
+    found = tx.execute(
+        select(PlasticRow.place, func.count())
+        .where(PlasticRow.station == name)
+        .group_by(PlasticRow.place)
     )
+    counts = dict(iter(found))  # a result has keys() and would be taken for a mapping
     good = sum(count for place, count in counts.items() if place in GOOD)
     return good, sum(count for place, count in counts.items() if place in _WASTED)
