@@ -19,7 +19,7 @@ from hsm_sim.device import Hsm
 from hsm_sim.errors import OK, refusal
 from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code
 from hsm_sim.policy import FORMS, RULES, Rate, Rule
-from hsm_sim.work import HANDLERS, Client, Work
+from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
@@ -147,7 +147,10 @@ class Engine:
                 work.keys[name] = self.hsm.keys.key(getattr(request, name), key_rule)
             if self.hsm.limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
                 self.hsm.limiter.require_card(work.lineage, self._card(frame))
-            frame.fields = HANDLERS[form](work, request)
+            if form.bulk:
+                frame.fields = self._unlocked_while(HANDLERS[form], work, request)
+            else:
+                frame.fields = HANDLERS[form](work, request)
         except CityError as refused:
             known = refused.code.startswith("HSM-")
             if not known:
@@ -162,6 +165,14 @@ class Engine:
             self._note_failure(client, frame)
         elif work.bad:
             self.hsm.limiter.note_bad_tacs(client.name, work.bad)
+
+    def _unlocked_while(self, handler: Handler, work: Work, request: Request[Any]) -> bytes:
+        """Run a long computation that touches nothing of the HSM while others go on."""
+        self._lock.release()
+        try:
+            return handler(work, request)
+        finally:
+            self._lock.acquire()
 
     def _card(self, frame: "_Frame") -> str:
         """The pseudonym of the card a command is about; "" when it is about none."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ MAX_CONNECTIONS = 64
 IDLE_SECONDS = 300
 HANDSHAKE_SECONDS = 5
 TICK_SECONDS = 1.0
-UNKNOWN = "unknown"
+BULK_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class _Link(asyncio.Protocol):
         self._client: Client | None = None
         self._paused = False
         self._scheduled = False
+        self._busy = False
         self._last = 0.0
 
     # -- asyncio's side ---------------------------------------------------------------------------
@@ -106,6 +108,9 @@ class _Link(asyncio.Protocol):
     def _work(self) -> None:
         """Answer what is in the buffer, at most `MAX_IN_FLIGHT` frames before others have their turn."""
         self._scheduled = False
+        if self._listening.bulk:
+            self._work_bulk()
+            return
         bodies: list[bytes] = []
         broken = ""
         try:
@@ -121,17 +126,50 @@ class _Link(asyncio.Protocol):
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._work)
 
+    def _work_bulk(self) -> None:
+        """One frame at a time in a thread of its own: the host port keeps its speed."""
+        if self._busy or self._transport is None:
+            return
+        try:
+            body = self._next_frame()
+        except BrokenStream as stream:
+            self._close(stream.code)
+            return
+        if body is None:
+            self._transport.resume_reading()
+            return
+        self._busy = True
+        self._transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        assert self._client is not None
+        done = loop.run_in_executor(
+            self._server.bulk_threads, self._server.engine.execute_many, self._client, [body],
+            HEADER_LENGTH, True,
+        )  # fmt: skip
+        done.add_done_callback(self._bulk_done)
+
+    def _bulk_done(self, done: "asyncio.Future[list[bytes]]") -> None:
+        self._busy = False
+        answers = done.result()
+        self._send(answers)
+        if not answers:
+            self._close("HSM-FRAME")
+        elif not self._paused:
+            self._work_bulk()
+
     def _answer(self, bodies: list[bytes]) -> bool:
         """Answer frames in order; False when one held no command, and then nothing after it."""
         assert self._client is not None
-        answers = self._server.engine.execute_many(
-            self._client, bodies, HEADER_LENGTH, self._listening.bulk
-        )
-        if self._transport is not None:
-            size = self._listening.length_bytes
-            framed = [len(answer).to_bytes(size, "big") + answer for answer in answers]
-            self._transport.write(b"".join(framed))
+        answers = self._server.engine.execute_many(self._client, bodies, HEADER_LENGTH)
+        self._send(answers)
         return len(answers) == len(bodies)
+
+    def _send(self, answers: list[bytes]) -> None:
+        if self._transport is not None and answers:
+            size = self._listening.length_bytes
+            self._transport.write(
+                b"".join(len(answer).to_bytes(size, "big") + answer for answer in answers)
+            )
 
     def _next_frame(self) -> bytes | None:
         size = self._listening.length_bytes
@@ -169,6 +207,7 @@ class HsmServer:
         self._links: set[_Link] = set()
         self._servers: list[asyncio.Server] = []
         self._numbers = 0
+        self.bulk_threads = ThreadPoolExecutor(BULK_THREADS, "hsm-bulk")
 
     def now(self) -> float:
         """The loop's clock."""
@@ -219,6 +258,7 @@ class HsmServer:
             link.abort()
         for server in self._servers:
             await server.wait_closed()
+        await asyncio.get_running_loop().run_in_executor(None, self.bulk_threads.shutdown)
 
     def welcome(self, link: _Link, transport: asyncio.Transport) -> Client | None:
         """Who this is by its certificate's key; None for strangers and when the house is full."""

@@ -1,12 +1,11 @@
 """Purse commands: MAC1 checked before MAC2 is made, in one call (R-14). What each code is computed over: 8.2."""
 
 from core import crypto
+from hsm_sim import bulk_tac
 from hsm_sim.derive import SessionKey
 from hsm_sim.errors import refusal
 from hsm_sim.purse_requests import (
-    BULK_RECORD,
     TAC_FIELDS,
-    TAC_INPUT,
     ChangeLimit,
     CheckLimitTac,
     CheckLoad,
@@ -122,12 +121,7 @@ def check_tacs(work: Work, request: CheckTacs) -> bytes:
 @handles(CheckPurchaseTacs)
 def check_purchase_tacs(work: Work, request: CheckPurchaseTacs) -> bytes:
     """`90`: every record by itself; levels first, then the card's own factor in front of the record."""
-    records, good = request.records, []
-    for start in range(0, len(records), BULK_RECORD):
-        factors = (*request.levels, records[start : start + 8])
-        message = records[start + 8 : start + 8 + TAC_INPUT]
-        tac = records[start + 8 + TAC_INPUT : start + BULK_RECORD]
-        good.append(crypto.equal(work.card_key("master", factors).tac(message), tac))
+    good = bulk_tac.check(work.secret("master"), request.levels, request.records)
     work.good, work.bad = sum(good), len(good) - sum(good)
     return f"{len(good):08X}{work.bad:08X}".encode("ascii") + write_bitmap(good)
 
