@@ -121,12 +121,16 @@ def usable(tx: Tx, clock: Clock, ticket_id: str) -> Ticket:
 def confirm(tx: Tx, clock: Clock, ticket_id: str, read_back: bytes, actor: str) -> None:
     """The chip holds the record, proven by a protected read-back that the HSM checked (command 38).
 
+    The same receipt again changes nothing.
+
     Raises EvidenceMismatch E-READBACK when the 32 bytes are not the ticket's.
     """
     row = _row(tx, ticket_id)
     shown = StatusRecord.parse(read_back)
     if shown.body != row.record:
         raise EvidenceMismatch("E-READBACK", "the chip holds another record", ssn=shown.ssn)
+    if (row.state, row.mac) == (CONFIRMED, shown.mac):
+        return
     row.mac, row.state = shown.mac, CONFIRMED
     cards.saw_chip(tx, clock, row.card_serial, shown.ssn, shown.status)
     tx.flush()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core.db import Tx
 from registry.residence import domain
@@ -11,6 +11,23 @@ from registry.residence.domain import CardState, Hold
 from registry.residence.tables import CardRow, HoldRow, PermitRow, PersonRow
 
 LIST_LOST, LIST_STOLEN, LIST_CANCELLED, LIST_SUSPECT = "01", "02", "03", "04"
+
+
+_KEYS = bindparam("keys", expanding=True)
+# Built once: making a statement anew costs more than running it.
+_CARDS = (
+    select(
+        CardRow.card_serial,
+        CardRow.state,
+        CardRow.void_reason,
+        CardRow.permit_no,
+        PersonRow.purse_account,
+    )
+    .join(PermitRow, PermitRow.permit_no == CardRow.permit_no)
+    .join(PersonRow, PersonRow.id == PermitRow.person_id)
+    .where(CardRow.card_serial.in_(_KEYS))
+)
+_HOLDS = select(HoldRow.permit_no, HoldRow.kind, HoldRow.stolen).where(HoldRow.permit_no.in_(_KEYS))
 
 
 @dataclass(frozen=True)
@@ -32,20 +49,10 @@ def purse_gate(tx: Tx, card_serial: str) -> PurseGate:
 def purse_gates(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
     """The answer for each of these cards; two statements, however many they are."""
     wanted = sorted(set(card_serials))
-    rows = tx.execute(
-        select(
-            CardRow.card_serial, CardRow.state, CardRow.void_reason, CardRow.permit_no,
-            PersonRow.purse_account,
-        )
-        .join(PermitRow, PermitRow.permit_no == CardRow.permit_no)
-        .join(PersonRow, PersonRow.id == PermitRow.person_id)
-        .where(CardRow.card_serial.in_(wanted))
-    ).all()  # fmt: skip
+    rows = tx.execute(_CARDS, {"keys": wanted}).all()
     held: dict[str, dict[Hold, bool]] = {}
-    holds = select(HoldRow.permit_no, HoldRow.kind, HoldRow.stolen).where(
-        HoldRow.permit_no.in_(sorted({row.permit_no for row in rows}))
-    )
-    for permit_no, kind, stolen in tx.execute(holds):
+    permits = sorted({row.permit_no for row in rows})
+    for permit_no, kind, stolen in tx.execute(_HOLDS, {"keys": permits}):
         held.setdefault(permit_no, {})[Hold(kind)] = stolen
     found = {
         row.card_serial: _gate(
