@@ -39,6 +39,7 @@ SERVER_NAME = "hsm.local"
 CA_FILE = "ca.pem"
 RECEIVE = 65_536
 T = TypeVar("T")
+Place = tuple[str, int] | Path  # TCP, or a Unix socket (bulk only)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,21 @@ def roles_of(folder: Path, roles: Sequence[Role]) -> dict[Role, ClientTls]:
     return {role: ClientTls.of(folder, role.lower()) for role in roles}
 
 
+def _connect(place: Place) -> socket.socket:
+    if isinstance(place, Path):
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(CONNECT_SECONDS)
+            plain.connect(str(place))
+        except OSError:
+            plain.close()
+            raise
+        return plain
+    plain = socket.create_connection(place, CONNECT_SECONDS)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain
+
+
 class _Waiting:
     """One command under way."""
 
@@ -89,7 +105,7 @@ class _Waiting:
 class _Connection:
     """One TLS connection: sending and reading are two locks, answers come in order."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, bulk: bool) -> None:
+    def __init__(self, place: Place, context: ssl.SSLContext, bulk: bool) -> None:
         self.closed = False
         self.under_way: deque[_Waiting] = deque()
         self._length_bytes = BULK_LENGTH_BYTES if bulk else LENGTH_BYTES
@@ -100,9 +116,8 @@ class _Connection:
         self._buffer = bytearray()
         self._number = 0
         try:
-            plain = socket.create_connection((host, port), CONNECT_SECONDS)
+            plain = _connect(place)
             try:
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket = context.wrap_socket(plain, server_hostname=SERVER_NAME)
             except BaseException:
                 plain.close()
@@ -205,11 +220,13 @@ class TcpHsm:
 
     def __init__(
         self, host: str, port: int, tls: Mapping[Role, ClientTls], bulk_port: int | None = None,
-        pool: int = POOL,
+        pool: int = POOL, bulk_socket: Path | None = None,
     ) -> None:  # fmt: skip
-        self._host = host
-        self._port = port
-        self._bulk_port = bulk_port
+        """`bulk_socket` is the Unix socket of command `90`; it is preferred to `bulk_port`."""
+        self._place: Place = (host, port)
+        self._bulk: Place | None = (host, bulk_port) if bulk_port is not None else None
+        if bulk_socket is not None:
+            self._bulk = bulk_socket
         self._contexts = {role: files.context() for role, files in tls.items()}
         self._pool = pool
         self._lock = Lock()
@@ -291,9 +308,9 @@ class TcpHsm:
     def _connection(self, request: Request[R]) -> _Connection:
         """An open connection of the role; requests with a handle always take the first one (R-13)."""
         role, bulk = self._role(request), request.bulk
-        port = self._bulk_port if bulk else self._port
-        if port is None:
-            raise HsmBusy("HSM-GONE", "no bulk port is known")
+        place = self._bulk if bulk else self._place
+        if place is None:
+            raise HsmBusy("HSM-GONE", "no bulk listener is known")
         with self._lock:
             found = self._connections.setdefault((role, bulk), [])
             for stale in [one for one in found if one.stale]:
@@ -303,7 +320,7 @@ class TcpHsm:
                 return found[0]
             idle = min(found, key=lambda one: len(one.under_way), default=None)
             if idle is None or (idle.under_way and len(found) < self._pool):
-                idle = _Connection(self._host, port, self._contexts[role], bulk)
+                idle = _Connection(place, self._contexts[role], bulk)
                 found.append(idle)
             return idle
 

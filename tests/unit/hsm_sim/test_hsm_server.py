@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,17 @@ class Served:
         self.bench: HsmCity = hold(folder)
         self.bench.hsm.close()
         self.certificates = folder / "certificates"
+        self.socket = folder / "bulk.sock"
         give_certificates(folder / "hsm", self.certificates)
         self.process: HsmProcess = self.start()
 
     def start(self) -> HsmProcess:
-        return start_hsm(self.folder / "hsm", self.certificates, self.bench.city.unlock_secrets)
+        return start_hsm(
+            self.folder / "hsm",
+            self.certificates,
+            self.bench.city.unlock_secrets,
+            bulk_socket=self.socket,
+        )
 
     def client(self, *roles: Role) -> TcpHsm:
         tls = roles_of(self.certificates, roles or tuple(Role))
@@ -64,6 +71,30 @@ def test_the_port_picks_the_connection_by_the_request(served: Served) -> None:
             purse.CheckPurchaseTacs(served.bench.slots["purse-dtk-01"], (), records * 3)
         )
         assert (verdict.count, verdict.bad, verdict.bitmap) == (3, 3, b"\x00")
+
+
+def bulk_records(count: int) -> tuple[bytes, int]:
+    """Records with random TACs: all bad but for a chance of one in four thousand million."""
+    return b"".join(
+        CARD[:4] + n.to_bytes(4, "big") + bytes(22) + b"tac!" for n in range(count)
+    ), count
+
+
+def test_bulk_goes_beside_the_host_port(served: Served) -> None:
+    """While a bulk frame is worked on, other clients are answered; TCP and Unix socket say the same."""
+    records, count = bulk_records(20_000)
+    request = purse.CheckPurchaseTacs(served.bench.slots["purse-dtk-01"], (), records)
+    echoed = 0
+    with served.client(Role.PURSE) as bulk, served.client(Role.MONITOR) as hsm:
+        with ThreadPoolExecutor(1) as threads:
+            verdict = threads.submit(bulk.call, request)
+            while not verdict.done():
+                echoed += hsm.call(generic.Echo(b"x")) == b"x"
+        assert (verdict.result().count, verdict.result().bad) == (count, count)
+    assert echoed > 1
+    tls = roles_of(served.certificates, (Role.PURSE,))
+    with TcpHsm("127.0.0.1", 1, tls, bulk_socket=served.socket) as unix:
+        assert unix.call(request) == verdict.result()
 
 
 def test_a_role_has_its_commands_only(served: Served) -> None:
