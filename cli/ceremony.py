@@ -332,6 +332,18 @@ def export(
         result(str(out))
 
 
+@app.command("copy")
+def copy(
+    home: Home,
+    to: Annotated[Path, typer.Option("--to", help="A folder on another disk.")],
+) -> None:
+    """Copy every line of the log to another disk, from the next start on. 日志另存副本。"""
+    from hsm_sim.ceremony.desk import keep_copy
+
+    keep_copy(home, to)
+    result(str(to))
+
+
 @app.command("lab")
 def lab(
     bundle: Annotated[Path, typer.Argument(help="A good audit bundle; it stays as it is.")],

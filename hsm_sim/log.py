@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core import merkle
 from core.clock import Clock
 from core.errors import EvidenceMismatch, Unavailable
-from hsm_sim import canonical, note
+from hsm_sim import canonical, log_copy, note
 from hsm_sim.notice import banner
 
 FORMAT = 1
@@ -55,6 +55,8 @@ class AuditLog:
         self._signed = note.Checkpoint("", 0, merkle.EMPTY_ROOT)
         self._signed_at = clock.now()
         self.on_signed: Callable[[int, bytes], None] | None = None
+        self._copy: log_copy.LogCopy | None = None
+        self._alarmed = False
         self._file = os.open(home / LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,9 +133,8 @@ class AuditLog:
             log._signed = log._read_head()
             for size, root in [(log._signed.size, log._signed.root), *([bound] if bound else [])]:
                 if size > log.size or log.root(size) != root:
-                    raise LogDamaged(
-                        "LOG-ROLLBACK", "the log is older than what was signed", size=size
-                    )
+                    raise LogDamaged("LOG-ROLLBACK", "older than what was signed", size=size)
+            log.keep_copy()
         except BaseException:
             log.close()
             raise
@@ -245,7 +246,23 @@ class AuditLog:
             self._lines.append(line)
             self._leaves.append(merkle.leaf_hash(line))
             self._bytes += len(line) + 1
-            return self.size - 1
+            number = self.size - 1
+            self._keep_copy(line + b"\n")
+            return number
+
+    def keep_copy(self) -> None:
+        """Take up the copy this folder names, if any; raises Rejected (LOG-COPY)."""
+        self._copy = log_copy.configured(self.home, self.name)
+        if self._copy is not None:
+            self._copy.follow(b"".join(line + b"\n" for line in self._lines))
+
+    def _keep_copy(self, data: bytes) -> None:
+        if self._copy is not None:
+            self._copy.write(data)
+            if self._copy.broken and not self._alarmed:
+                self._alarmed = True
+                now = self._clock.now().isoformat()
+                self.append("limit", {"until": now, "what": log_copy.ALARM})
 
     def record_start(self, firmware: str, unaccounted: int | None = None) -> int:
         """The `boot` line of this start; `unaccounted` comes from the usage meter after a crash."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.clock import Clock
 from core.errors import EvidenceMismatch, NotFound, Rejected
-from hsm_sim import shares
+from hsm_sim import canonical, shares
 from hsm_sim.ceremony.bundle import export_bundle, trust_file
 from hsm_sim.ceremony.console import Console
 from hsm_sim.ceremony.people import Person
@@ -24,7 +24,8 @@ from hsm_sim.ceremony.script import POLICY, Script
 from hsm_sim.ceremony.words import groups, words
 from hsm_sim.device import Hsm
 from hsm_sim.lmkfile import Argon2
-from hsm_sim.log import LOG
+from hsm_sim.log import LOG, write_whole
+from hsm_sim.log_copy import COPY_FILE
 
 SECRET_BYTES = 32
 MAX_FILE_BYTES = 1 << 20
@@ -143,6 +144,13 @@ class Desk:
         self._room.show(f"{hsm.log.size} lines, root {groups(root)}")
         self._room.show(f"Read aloud: {words(root)}")
         return trust_file(hsm.log, nonce)
+
+
+def keep_copy(home: Path, folder: Path) -> None:
+    """From the next start on, copy every line of the log into another folder (R-41)."""
+    if not (home / LOG).exists():
+        raise NotFound("CER-NO-HSM", "there is no HSM in this folder")
+    write_whole(home / COPY_FILE, canonical.encode({"folder": str(folder.resolve())}))
 
 
 def unlock_secret(room: Room) -> bytes:
