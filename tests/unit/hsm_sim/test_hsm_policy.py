@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +244,8 @@ def test_masters_do_one_thing() -> None:
 def test_unknown_keys_are_refused_by_field(bench: KnownKeys) -> None:
     with pytest.raises(CityError, match="HSM-83"):
         bench.hsm.keys.key("S" + "D0999", KeyRule(()))
+
+
+def test_the_documents_have_this_table() -> None:
+    page = Path(__file__).parents[3] / "docs" / "hsm.md"
+    assert page.read_text("utf-8").endswith(table())

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFCMAC, CounterLocation, Mode
 
 from core import crypto
 from core.errors import CityError
@@ -18,9 +20,10 @@ from hsm_sim import generic_requests as generic
 from hsm_sim import issue_requests as issue
 from hsm_sim import kcv, keyblock, mac, pinblock
 from hsm_sim import purse_requests as purse
-from hsm_sim.channel import base_keys, scp02_session_key
+from hsm_sim.channel import base_keys, scp02_session_key, scp03_derive
 from hsm_sim.client import Role
 from hsm_sim.commands.generic import WORK_KEYS
+from hsm_sim.derive import CardKey, SessionKey
 from hsm_sim.frame import open_answer
 from hsm_sim.lmkfile import Argon2
 from hsm_sim.oldkeys import bare_under, variant_wrap
@@ -504,3 +507,74 @@ def test_key_blocks_agree_with_psec(usage: str, letter: str, length: int, protec
         other = "1" if block[at] != "1" else "2"
         with pytest.raises(CityError):
             keyblock.unwrap(kbpk, block[:at] + other + block[at + 1 :])
+
+
+# -- differential: MACs and secure channels ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 15, 16, 17, 18, 24, 31, 40])
+def test_purse_macs_are_those_of_the_shared_functions(length: int) -> None:
+    key, message = bytes(range(3, 19)), bytes(range(length))
+    assert SessionKey("D1", key[:8]).mac(message) == crypto.purse_mac(key[:8], message)
+    assert SessionKey("S4", key).mac(message) == crypto.sm4_mac(key, message)
+    assert CardKey("T2", key).tac(message) == crypto.tac(key, message)
+    assert CardKey("S4", key).session(b"abcd", 7).mac(message) == crypto.sm4_mac(
+        crypto.sm4_purse_session_key(key, b"abcd", b"\x00\x07", b"\x80\x00"), message
+    )
+
+
+@pytest.mark.parametrize(("size", "bits"), [(16, 128), (24, 192), (32, 256), (16, 64)])
+def test_scp03_keys_agree_with_another_kdf(size: int, bits: int) -> None:
+    """NIST SP 800-108 counter mode as `cryptography` has it, the counter between label and context."""
+    key, context = bytes(range(size)), bytes(range(100, 116))
+    label = bytes(11) + b"\x04\x00" + bits.to_bytes(2, "big")
+    other = KBKDFCMAC(
+        algorithms.AES, Mode.CounterMode, bits // 8, 1, None, CounterLocation.MiddleFixed, None, None,
+        label + context, break_location=len(label),
+    )  # fmt: skip
+    assert scp03_derive(key, 4, bits, context) == other.derive(key)
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_card_follows_scp03(bench: KnownKeys, size: int) -> None:
+    """A card's half, written down step by step, takes our EXTERNAL AUTHENTICATE and reads what we wrap."""
+    key = bytes(range(40, 40 + size))
+    master = bench.load(f"kmc-aes-{size}", key, {16: "A1", 24: "A2", 32: "A3"}[size], "E5", "X")
+    handle, host = bench.local.call(issue.BeginChannel("03", b"\x10", master, "0", "3"))
+    card = bytes(range(200, 208))
+    context = host + card
+    s_enc, s_mac = (scp03_derive(key, one, 8 * size, context) for one in (4, 6))
+    response = bytes(10) + b"\x01\x03\x10" + card + scp03_derive(s_mac, 0, 64, context)
+    apdu = bench.local.call(issue.AuthenticateChannel(handle, response))
+    assert apdu[:13] == b("8482030010") + scp03_derive(s_mac, 1, 64, context)
+    chain = crypto.aes_cmac(s_mac, bytes(16) + apdu[:13])
+    assert apdu[13:] == chain[:8]
+    for number, data in enumerate((b"first data", bytes(40)), 1):
+        plain = b("80E20000") + bytes((len(data),)) + data
+        wrapped = bench.local.call(issue.WrapApdu(handle, plain))
+        chain = crypto.aes_cmac(s_mac, chain + wrapped[:-8])
+        assert wrapped[-8:] == chain[:8]
+        icv = (
+            Cipher(algorithms.AES(s_enc), modes.ECB())
+            .encryptor()
+            .update(number.to_bytes(16, "big"))
+        )
+        opened = Cipher(algorithms.AES(s_enc), modes.CBC(icv)).decryptor().update(wrapped[5:-8])
+        assert opened == crypto.pad80(data, 16)
+        assert (wrapped[0], wrapped[4]) == (0x84, len(wrapped) - 5)
+    assert bench.local.call(issue.UnwrapAnswer(handle, b"data\x90\x00")) == (b"data", b"\x90\x00")
+    transport = bytes(range(90, 122))
+    field = bench.load(f"transport-{size}", transport[::-1][:31] + bytes((size,)), "A3", "K0", "B")
+    clear = bytes(range(32))
+    given = (
+        Cipher(algorithms.AES(transport[::-1][:31] + bytes((size,))), modes.ECB())
+        .encryptor()
+        .update(clear)
+    )
+    again = bench.local.call(issue.ReencryptData(field, handle, given))
+    assert Cipher(algorithms.AES(key), modes.CBC(bytes(16))).decryptor().update(again) == clear
+    with refused("80"):
+        bench.local.call(issue.ReencryptData(field, handle, given[:20]))
+    bench.local.call(issue.EndChannel(handle))
+    with refused("F5"):
+        bench.local.call(issue.WrapApdu(handle, b("80E20000")))
