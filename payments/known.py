@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, cast
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import BindParameter, Select, Table, bindparam, func, select
 
 from core.db import Tx
 from payments.decisions import ISSUED, REVERSED, UNRESOLVED, message_key, original_key
@@ -35,6 +35,22 @@ _MESSAGE = cast(Table, MessageRow.__table__)
 _PURCHASE = cast(Table, PurchaseRow.__table__)
 _TERMINAL = cast(Table, TerminalRow.__table__)
 _MERCHANT = cast(Table, MerchantRow.__table__)
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+# Built once: making a statement anew costs more than running it.
+_TERMINALS = (
+    select(
+        _TERMINAL,
+        _MERCHANT.c.name.label("merchant_name"),
+        _MERCHANT.c.open.label("merchant_open"),
+    )
+    .join(_MERCHANT, _MERCHANT.c.number == _TERMINAL.c.merchant)
+    .where(_TERMINAL.c.number.in_(_KEYS))
+)
+_MESSAGES = select(_MESSAGE).where(_MESSAGE.c.key.in_(_KEYS))
+_PURCHASES = select(_PURCHASE.c.purse_key, _PURCHASE.c.id).where(_PURCHASE.c.purse_key.in_(_KEYS))
+_CARDS = select(_CARD).where(_CARD.c.asn.in_(_KEYS))
+_LOADS_OF_CARDS = select(_LOAD).where(_LOAD.c.asn.in_(_KEYS)).order_by(_LOAD.c.at)
+_LOADS = select(_LOAD).where(_LOAD.c.key.in_(_KEYS))
 OPEN_STATES = (ISSUED, UNRESOLVED, REVERSED, "HELD")
 
 
@@ -111,50 +127,32 @@ def read(tx: Tx, messages: Iterable[Message], profile: HostProfile, gate: Gate, 
     for message in messages:
         wanted.add(message)
     known = Known()
-    known.terminals = {row.number: row for row in tx.execute(_terminals(wanted.terminals))}
-    known.messages = {
-        row.key: row
-        for row in tx.execute(select(_MESSAGE).where(_MESSAGE.c.key.in_(sorted(wanted.messages))))
-    }
+    known.terminals = {row.number: row for row in _rows(tx, _TERMINALS, wanted.terminals)}
+    known.messages = {row.key: row for row in _rows(tx, _MESSAGES, wanted.messages)}
     if wanted.cards:
         _read_cards(tx, known, wanted)
     if wanted.asked:
         known.gates = dict(gate(tx, sorted(wanted.asked)))
     if wanted.purses:
-        rows = tx.execute(
-            select(_PURCHASE.c.purse_key, _PURCHASE.c.id).where(
-                _PURCHASE.c.purse_key.in_(sorted(wanted.purses))
-            )
-        )
-        known.purchases = {row[0]: row[1] for row in rows}
+        known.purchases = {row[0]: row[1] for row in _rows(tx, _PURCHASES, wanted.purses)}
     for key, message, asn in wanted.sums:
         known.sums[key] = _day_sums(tx, profile, message, asn, day)
     return known
 
 
-def _terminals(numbers: Iterable[str]) -> Select[Any]:
-    return (
-        select(
-            _TERMINAL,
-            _MERCHANT.c.name.label("merchant_name"),
-            _MERCHANT.c.open.label("merchant_open"),
-        )
-        .join(_MERCHANT, _MERCHANT.c.number == _TERMINAL.c.merchant)
-        .where(_TERMINAL.c.number.in_(sorted(numbers)))
-    )
+def _rows(tx: Tx, statement: Select[Any], keys: Iterable[str]) -> Iterable[Any]:
+    return tx.execute(statement, {"keys": sorted(keys)})
 
 
 def _read_cards(tx: Tx, known: Known, wanted: _Wanted) -> None:
-    cards = sorted(wanted.cards)
-    known.cards = {row.asn: row for row in tx.execute(select(_CARD).where(_CARD.c.asn.in_(cards)))}
-    rows = tx.execute(select(_LOAD).where(_LOAD.c.asn.in_(cards)).order_by(_LOAD.c.at))
-    for row in rows:
+    known.cards = {row.asn: row for row in _rows(tx, _CARDS, wanted.cards)}
+    for row in _rows(tx, _LOADS_OF_CARDS, wanted.cards):
         known.loads[row.key] = row
         known.by_card.setdefault(row.asn, []).append(row)
-    missing = sorted(wanted.messages - known.loads.keys())
+    missing = wanted.messages - known.loads.keys()
     named = [key for key in missing if key.endswith("0200")]
     if named:  # a confirmation that names another card's load
-        for row in tx.execute(select(_LOAD).where(_LOAD.c.key.in_(named))):
+        for row in _rows(tx, _LOADS, named):
             known.loads[row.key] = row
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BindParameter, bindparam, select
 
 from core.db import Tx
 from registry.residence import domain
@@ -13,7 +14,7 @@ from registry.residence.tables import CardRow, HoldRow, PermitRow, PersonRow
 LIST_LOST, LIST_STOLEN, LIST_CANCELLED, LIST_SUSPECT = "01", "02", "03", "04"
 
 
-_KEYS = bindparam("keys", expanding=True)
+_KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
 # Built once: making a statement anew costs more than running it.
 _CARDS = (
     select(
