@@ -25,6 +25,7 @@ NOUNS = {
     "card": Noun("card_trace", "app", "Read, find, trace and spoil cards. 卡片。"),
     "stock": Noun("stock", "app", "Blanks: lots, vault, stations. 空白卡库存。"),
     "batch": Noun("batch", "app", "Plan, release, count and close batches. 制证批次。"),
+    "station": Noun("station", "app", "Stations: attach, pair, run, drain. 制证工位。"),
     "qc": Noun("qc", "app", "Scan and look at cards. 质检。"),
     "pack": Noun("pack", "app", "Parcels for the points. 装袋。"),
     "dispatch": Noun("dispatch", "app", "Send and receive parcels. 发运与收件。"),
