@@ -95,20 +95,26 @@ def issue(
 
 @app.command("return")
 def give_back(
-    tray: Annotated[str, typer.Option("--tray")],
-    quantity: Quantity, who: As, second: With, data: Data = DEFAULT_DATA, command: Id = None,
-    dry: Dry = False, as_json: Json = False,
+    quantity: Quantity, who: As, second: With,
+    tray: Annotated[str, typer.Option("--tray", help="From one tray.")] = "",
+    batch: Annotated[str, typer.Option("--batch", help="What is left of a whole batch.")] = "",
+    data: Data = DEFAULT_DATA, command: Id = None, dry: Dry = False, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Blanks from a tray back into the vault. 退库。"""
+    """Blanks from a tray, or all that are left of a batch, back into the vault. 退库。"""
+    if bool(tray) == bool(batch):
+        raise typer.BadParameter("name a tray or a batch")
 
     def act(tx: "Tx", clock: "Clock") -> dict[str, object]:
         from personalization import stock
 
-        stock.give_back(tx, clock, tray, quantity, person(who), person(second))
-        return {"tray": tray, "quantity": quantity}
+        if tray:
+            stock.give_back(tx, clock, tray, quantity, person(who), person(second))
+        else:
+            stock.give_back_rest(tx, clock, batch, quantity, person(who), person(second))
+        return {"tray": tray or None, "batch": batch or None, "quantity": quantity}
 
     write(
-        data, "stock.return", {"tray": tray, "quantity": quantity}, act,
+        data, "stock.return", {"tray": tray, "batch": batch, "quantity": quantity}, act,
         lambda _: [f"{quantity} blanks are back in the vault"],
         as_json=as_json, command=command, dry=dry,
     )  # fmt: skip

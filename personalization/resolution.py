@@ -10,7 +10,7 @@ from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
-from personalization import floor, incidents, journal_import, orders, plastic, work
+from personalization import floor, incidents, journal_import, orders, plastic, serials, work
 from personalization.plastic import Spoil
 from personalization.states import IN_WORK, WORK_ALLOWED, Place, WorkState, step
 from personalization.station_journal import Step
@@ -55,6 +55,8 @@ def declare_lost(
         work.free(tx, row, claim)
     else:
         work.uncertain(tx, clock, claim, "the station was declared lost", _seen(tx, claim))
+    if journal_gone:  # which of its numbers stand on a plastic is not known any more
+        serials.give_back(tx, clock, claim.station, first.name)
     floor.stop(tx, clock, claim.station, "W-DECLARED-LOST", first.name)
     events.append(
         tx, clock, "work_order.lost", work_order, actor=first.name, second=second.name,

@@ -202,6 +202,28 @@ def give_back(tx: Tx, clock: Clock, tray: str, quantity: int, first: Actor, seco
     )  # fmt: skip
 
 
+def give_back_rest(
+    tx: Tx, clock: Clock, batch: str, quantity: int, first: Actor, second: Actor
+) -> None:
+    """All blanks that are left of a batch, from whichever feeder they were taken, into the vault.
+
+    Blanks of one batch are alike: a count may agree in sum while one was carried from station to station.
+    Raises NotAllowed E-ROLE, E-SOD; Rejected W-QUANTITY, W-TRAY (the books hold fewer).
+    """
+    _keepers(first, second)
+    rest = quantity
+    trays = tx.scalars(
+        select(TrayRow.id).where(TrayRow.batch == batch).order_by(TrayRow.opened_at, TrayRow.id)
+    ).all()
+    for tray in trays:
+        part = min(rest, balance.left(tx, tray))
+        if part > 0:
+            give_back(tx, clock, tray, part, first, second)
+            rest -= part
+    if rest or quantity < 1:
+        raise Rejected("W-TRAY", "the books hold fewer", tray=batch, quantity=quantity)
+
+
 def carry(
     tx: Tx, clock: Clock, tray: str, batch: str, quantity: int, first: Actor, second: Actor
 ) -> str:

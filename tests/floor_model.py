@@ -427,10 +427,15 @@ class FloorModel:
         batch = self.pick(_batches(BatchState.COUNTED), number)
         if batch is None:
             return
-        with self.centre.db.read() as tx:
-            trays = list(tx.scalars(select(TrayRow.id).where(TrayRow.batch == batch)))
-        for tray in trays:
-            self._return(tray)
+        bodies = self.world.at(FEEDER, batch=batch)
+        if bodies and self.do(
+            lambda tx: [
+                stock.give_back_rest(
+                    tx, self.centre.clock, batch, len(bodies), KEEPER, OTHER_KEEPER
+                )
+            ]
+        ):
+            self.world.bodies = [body for body in self.world.bodies if body not in bodies]
         self.do(lambda tx: batches.close(tx, self.centre.clock, batch, closer))
 
     def replay(self) -> None:
@@ -504,9 +509,11 @@ class FloorModel:
         with self.centre.db.read() as tx:
             numbers = list(tx.scalars(_batches(BatchState.RUNNING, BatchState.RELEASED)))
             hungry = [
-                number for number in numbers
-                if batches.unfinished(tx, number) and not self.world.at(FEEDER, batch=number)
-            ]  # fmt: skip
+                number
+                for number in numbers
+                if batches.unfinished(tx, number)
+                and not any(self._can_feed(tx, number, name) for name in NAMES)
+            ]
         for number in hungry:
             with self.centre.db.read() as tx:
                 names = [row.name for row in tx.scalars(select(StationRow))]
@@ -517,6 +524,11 @@ class FloorModel:
             )
             if tray is not None:
                 self.world.load(self.centre, number, names[0], 5)
+
+    def _can_feed(self, tx: Tx, number: str, name: str) -> bool:
+        """Blanks that are there and in the books: a theft or a found blank leaves one without the other."""
+        books = balance.station_balance(tx, name, number).left
+        return books > 0 and bool(self.world.at(FEEDER, batch=number, station=name))
 
     def _unrest(self) -> str:
         """What is still open, for a failure's text."""

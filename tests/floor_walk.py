@@ -35,7 +35,8 @@ class Walk:
         self.floor = FloorModel(ORDERS)
         self.trace = []
         self.floor.plan(self.dice.randrange(4, 13), SUPERVISOR)
-        self.floor.issue(0, NAMES[0], self.dice.randrange(3, 8), OTHER_KEEPER)
+        for name in NAMES:
+            self.floor.issue(0, name, self.dice.randrange(4, 9), OTHER_KEEPER)
 
     def run(self, steps: int) -> Counter[str]:
         """So many steps, every invariant after each; what was met, by name."""
@@ -85,7 +86,7 @@ class Walk:
         return self.dice.randrange(one_in) == 0
 
     def _cut(self) -> Cut:
-        return self.dice.choice(list(Cut)) if self._rarely(8) else Cut.NONE
+        return self.dice.choice(list(Cut)) if self._rarely() else Cut.NONE
 
     def _fails(self) -> SpoilCode | None:
         return self.dice.choice(FAILURES) if self._rarely(8) else None
@@ -102,7 +103,7 @@ def _release(walk: Walk) -> None:
 
 def _issue(walk: Walk) -> None:
     second = KEEPER if walk._rarely() else OTHER_KEEPER
-    walk.floor.issue(walk._any(), walk._station(), walk.dice.randrange(1, 6), second)
+    walk.floor.issue(walk._any(), walk._station(), walk.dice.randrange(3, 9), second)
 
 
 def _double_click(walk: Walk) -> None:
@@ -222,8 +223,8 @@ def _replay(walk: Walk) -> None:
 
 
 STEPS: tuple[tuple[Callable[[Walk], None], int], ...] = (
-    (_plan, 3), (_release, 2), (_issue, 6), (_double_click, 3), (_work_on, 40), (_report, 8),
-    (_give_up, 2), (_power, 6), (_network, 4), (_declare_lost, 3), (_resolve, 4),
+    (_plan, 4), (_release, 2), (_issue, 8), (_double_click, 3), (_work_on, 50), (_report, 8),
+    (_give_up, 2), (_power, 5), (_network, 4), (_declare_lost, 8), (_resolve, 4),
     (_resolve_stray, 2), (_clear, 3), (_inspect, 16), (_pack, 10), (_send, 3), (_receive, 4),
     (_end_dispute, 2), (_give_back, 2), (_pause, 2), (_steal, 1), (_finish, 3), (_count, 4),
     (_close, 3), (_waste, 2), (_replay, 1),
