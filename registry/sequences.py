@@ -1,6 +1,7 @@
 """Rising numbers, one named row each, taken inside the caller's transaction: gaps may happen, doubles cannot."""
 
 from sqlalchemy import BigInteger, String
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Table, Tx
@@ -16,11 +17,16 @@ class SequenceRow(Table):
 
 
 def take(tx: Tx, name: str) -> int:
-    """The next number under `name`, from 1. The row stays locked until the transaction ends."""
+    """The next number under `name`, from 1. The row stays locked until the transaction ends.
+
+    The first takers of a day may come at the same moment: whoever is second waits for the row and counts on.
+    """
     row = tx.get(SequenceRow, name, with_for_update=True)
     if row is None:
-        row = SequenceRow(name=name, value=0)
-        tx.add(row)
+        dialect = tx.get_bind().dialect.name
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        tx.execute(insert(SequenceRow).values(name=name, value=0).on_conflict_do_nothing())
+        row = tx.get_one(SequenceRow, name, with_for_update=True)
     row.value += 1
     tx.flush()
     return row.value
