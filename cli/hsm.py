@@ -22,6 +22,9 @@ def serve(
     bulk_port: Annotated[int, typer.Option(help="Port of command 90; 0 takes a free one.")] = 0,
     bulk_socket: Annotated[Path | None, typer.Option(help="Unix socket of command 90.")] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Go on when standard input ends.")] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="A development HSM: known secrets, no limits.")
+    ] = False,
 ) -> int:
     """Serve hosts over mutual TLS. The unlock secrets come as hex lines on standard input, then an empty line.
 
@@ -31,7 +34,7 @@ def serve(
     from hsm_sim.serve import Serving
     from hsm_sim.serve import serve as serve_hsm
 
-    where = Serving(home, certificates, host, port, bulk_port, bulk_socket, stay)
+    where = Serving(home, certificates, host, port, bulk_port, bulk_socket, stay, dev)
     serve_hsm(where, output.note)
     return 0
 
@@ -60,6 +63,70 @@ def certificates(
         return 0
     for row in rows:
         output.result(f"{row['role']:8} {row['name']:8} {row['key']}")
+    return 0
+
+
+@app.command("suspend")
+def suspend(
+    home: Home,
+    kid: Annotated[str, typer.Argument(help="The key's identifier, as `hsm status` lists it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Stands in the log.")],
+) -> int:
+    """Take a key out of use at once, while the HSM is not serving; only a ceremony brings it back.
+
+    The unlock secrets come as hex lines on standard input, then an empty line. 暂停密钥。
+    """
+    from core.clock import SystemClock
+    from hsm_sim.device import Hsm
+    from hsm_sim.serve import read_secrets
+
+    hsm = Hsm.open(home, SystemClock())
+    try:
+        hsm.unlock(read_secrets())
+        hsm.suspend(kid, reason)
+    finally:
+        hsm.close()
+    output.result(f"{kid} SUSPENDED")
+    return 0
+
+
+@app.command("status")
+def status(
+    home: Home, json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
+) -> int:
+    """Show an HSM's folder without unlocking anything, and what a simulator must say of itself. 查看状态。"""
+    from hsm_sim import clients, lmkfile
+    from hsm_sim.client import SLOTS_FILE, KeySlots
+    from hsm_sim.device import DEV_FIRMWARE, FIRMWARE
+    from hsm_sim.notice import banner
+
+    header, _, _ = lmkfile.read_header(home)
+    policy = clients.load(home)
+    path = home / SLOTS_FILE
+    keys = [vars(key) for key in KeySlots.load(path).keys_known] if path.exists() else []
+    value = {
+        "schema": "citycard/hsm-status/1",
+        "hsm": header.hsm,
+        "firmware": DEV_FIRMWARE if policy.dev else FIRMWARE,
+        "lmk_check": header.lmk_kcv,
+        "unlock_secrets": len(header.salts),
+        "signed_lines": header.log_size,
+        "clients": [vars(client) for client in policy.clients.values()],
+        "policy_sha256": policy.digest,
+        "keys": keys,
+        "notice": banner().splitlines(),
+    }
+    if json:
+        output.json_object(value)
+        return 0
+    output.note(banner())
+    lmk = header.lmk_kcv or "none yet"
+    output.result(f"{header.hsm}  {value['firmware']}  LMK {lmk}  {header.log_size} lines signed")
+    for key in keys:
+        slot = f"K{key['slot']:03X}"
+        output.result(
+            f"{slot}  {key['kid']:24} {key['usage']} {key['alg']} {key['kcv']} {key['state']}"
+        )
     return 0
 
 

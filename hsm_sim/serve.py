@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core.clock import SystemClock
 from core.errors import CityError
+from hsm_sim import dev
 from hsm_sim.device import Hsm
 from hsm_sim.engine import Engine
 from hsm_sim.hardening import harden
@@ -38,6 +39,7 @@ class Serving:
     bulk_port: int = 0
     bulk_socket: Path | None = None
     stay: bool = False
+    dev: bool = False
 
 
 def serve(serving: Serving, tell: Callable[[str], None]) -> None:
@@ -48,15 +50,20 @@ def serve(serving: Serving, tell: Callable[[str], None]) -> None:
     tell(banner())
     for gap in harden():
         tell(f"note: {gap}")
+    if serving.dev:
+        tell(dev.WARNING)
+        dev.prepare(serving.home, serving.certificates, SystemClock(), tell)
     hsm = Hsm.open(serving.home, SystemClock())
     try:
-        hsm.unlock(_secrets())
+        if serving.dev:
+            dev.require_dev(hsm)
+        hsm.unlock(dev.DEV_SECRETS if serving.dev else read_secrets())
         asyncio.run(_listen(hsm, serving))
     finally:
         hsm.close()
 
 
-def _secrets() -> list[bytes]:
+def read_secrets() -> list[bytes]:
     """The unlock secrets: hex lines up to an empty one. Nothing of them is ever shown."""
     found: list[bytes] = []
     for line in iter(sys.stdin.readline, ""):

@@ -271,6 +271,8 @@ class HsmServer:
         if known is None:
             self.engine.note_stranger(key)
             return None
+        if self.engine.hsm.policy.dev:
+            _LOG.warning("%s is connected to an HSM in development mode", known.name)
         self._links.add(link)
         self._numbers += 1
         return Client(known.name, known.role, self._numbers)
