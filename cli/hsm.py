@@ -95,34 +95,18 @@ def status(
     home: Home, json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
 ) -> int:
     """Show an HSM's folder without unlocking anything, and what a simulator must say of itself. 查看状态。"""
-    from hsm_sim import clients, lmkfile
-    from hsm_sim.client import SLOTS_FILE, KeySlots
-    from hsm_sim.device import DEV_FIRMWARE, FIRMWARE
-    from hsm_sim.notice import banner
+    from hsm_sim.status import folder_status
 
-    header, _, _ = lmkfile.read_header(home)
-    policy = clients.load(home)
-    path = home / SLOTS_FILE
-    keys = [vars(key) for key in KeySlots.load(path).keys_known] if path.exists() else []
-    value = {
-        "schema": "citycard/hsm-status/1",
-        "hsm": header.hsm,
-        "firmware": DEV_FIRMWARE if policy.dev else FIRMWARE,
-        "lmk_check": header.lmk_kcv,
-        "unlock_secrets": len(header.salts),
-        "signed_lines": header.log_size,
-        "clients": [vars(client) for client in policy.clients.values()],
-        "policy_sha256": policy.digest,
-        "keys": keys,
-        "notice": banner().splitlines(),
-    }
+    value = folder_status(home)
     if json:
         output.json_object(value)
         return 0
-    output.note(banner())
-    lmk = header.lmk_kcv or "none yet"
-    output.result(f"{header.hsm}  {value['firmware']}  LMK {lmk}  {header.log_size} lines signed")
-    for key in keys:
+    output.note("\n".join(value["notice"]))
+    lmk = value["lmk_check"] or "none yet"
+    output.result(
+        f"{value['hsm']}  {value['firmware']}  LMK {lmk}  {value['signed_lines']} lines signed"
+    )
+    for key in value["keys"]:
         slot = f"K{key['slot']:03X}"
         output.result(
             f"{slot}  {key['kid']:24} {key['usage']} {key['alg']} {key['kcv']} {key['state']}"
