@@ -9,15 +9,17 @@ noticed at the next seal. Hashing happens here, never where events are appended.
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
+from threading import Event as StopEvent
 
 from sqlalchemy import select
 
 from core import events, merkle
 from core.clock import Clock
 from core.db import Database, Tx
-from core.errors import EvidenceMismatch, NotFound
+from core.errors import EvidenceMismatch, NotFound, Unavailable
 from core.events import Event
 from hsm_sim import note
 from hsm_sim.client import Hsm
@@ -26,6 +28,7 @@ from runtime.tables import EventSealRow
 
 EVENT_LOG = 1  # number of the event log among those the HSM seals
 MAX_FINDINGS = 1_000
+SEAL_EVERY_SECONDS = 60.0
 TIME_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 CHANGED, NOT_SIGNED, TOO_LONG = "SEAL-ROOT", "SEAL-SIG", "SEAL-SIZE"
 
@@ -97,6 +100,17 @@ class EventSealer:
                 )
             self._finish(leaves, old_size, len(leaves))
         return len(leaves)
+
+    def keep_sealing(self, stop: StopEvent, every_seconds: float = SEAL_EVERY_SECONDS) -> None:
+        """Seal again and again until `stop` is set, once more then; an HSM that is away is asked next time.
+
+        Raises EvidenceMismatch: then nothing may be sealed until the auditor has looked.
+        """
+        while not stop.wait(every_seconds):
+            with suppress(Unavailable):
+                self.run_once()
+        with suppress(Unavailable):
+            self.run_once()
 
     def _finish(self, leaves: list[bytes], old_size: int, size: int) -> None:
         """Have the HSM sign an intended seal, also when it did already and the answer was lost."""

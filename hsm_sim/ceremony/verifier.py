@@ -358,6 +358,7 @@ class Facts:
             self.uses += [(line.where, count, held.get(count["kid"], set())) for count in body["counts"]]
             for key in self.keys.values():
                 key.since = {key.state}  # a use belongs to a state held since the last use line
+
     def begin(self, line: Line, body: Any, attend: Any) -> None:
         self.signers += [self.signer(line, entry, attend[:count]) for count, entry in enumerate(attend)]
         text = self.scripts.get(body["script"], b"")

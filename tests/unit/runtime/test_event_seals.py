@@ -1,6 +1,7 @@
 """Seals over the event log: what was sealed cannot change unseen, and no crash loses a seal."""
 
 import json
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -152,6 +153,29 @@ def test_a_lost_answer_loses_no_seal(services, hsm, keys, after):
     assert EventSealer(services.db, hsm, CLOCK).run_once() == 9
     said = verdict(services, keys[1])
     assert (said.seals, said.unsealed, said.findings) == (3, 0, ())
+
+
+class Away:
+    """An HSM that is away for the first calls; then the run is told to stop."""
+
+    def __init__(self, hsm, stop: threading.Event, calls: int) -> None:
+        self._hsm, self._stop, self._calls = hsm, stop, calls
+
+    def call(self, request):
+        self._calls -= 1
+        if self._calls == 0:
+            self._stop.set()
+        if self._calls >= 0:
+            raise Unavailable("HSM-GONE", "the line broke")
+        return self._hsm.call(request)
+
+
+def test_sealing_goes_on_when_the_hsm_is_back(services, hsm, keys):
+    happen(services, 3)
+    stop = threading.Event()
+    EventSealer(services.db, Away(hsm, stop, 3), CLOCK).keep_sealing(stop, 0)
+    said = verdict(services, keys[1])
+    assert (said.unsealed, said.findings) == (0, ())
 
 
 def test_one_event_is_proved_to_be_in_its_seal(services, hsm, keys):
