@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cli.terminal_shell import Answer, Shell
     from core.clock import Clock
     from payments.terminal_trace import Step
+    from runtime.terminal_kit import TerminalKit
 
 PROMPT = "terminal> "
 MARKS = {"good": "✓", "bad": "✗", "again": "!"}
@@ -21,8 +23,13 @@ MARKS = {"good": "✓", "bad": "✗", "again": "!"}
 
 def terminal(
     home: Annotated[
-        Path, typer.Option("--home", help="The terminal's folder, with terminal.json. 终端目录。")
-    ],
+        Path | None,
+        typer.Option("--home", help="The terminal's folder (terminal.json). 终端目录。"),
+    ] = None,
+    training: Annotated[
+        bool,
+        typer.Option("--training", help="A network of its own: host, HSM, cards 1 to 3. 训练。"),
+    ] = False,
     script: Annotated[
         Path | None, typer.Option("--script", help="Run these lines; a whole day is one file.")
     ] = None,
@@ -43,21 +50,37 @@ def terminal(
     Without --script it reads lines from the keyboard; "help" lists them.
     """
     from cli.terminal_shell import Shell
+
+    with ExitStack() as closing:
+        kit = _kit(home, training, reader, _clock(at), closing)
+        if trace:
+            kit.trace.on_step = _Panes(as_json)
+        return _run(Shell(kit), _lines(script), script is not None, as_json)
+
+
+def _kit(
+    home: Path | None, training: bool, reader: str, clock: "Clock", closing: ExitStack
+) -> "TerminalKit":
+    """The terminal of a folder, or one with a network of its own."""
+    if training is (home is not None):
+        raise typer.BadParameter("one of --home and --training", param_hint="--home")
+    if home is None:
+        from core import telemetry
+        from runtime.training import training_kit
+
+        telemetry.configure()
+        note("training: keys made now, cards 1 to 3, PIN 123456; nothing is kept")
+        return closing.enter_context(training_kit(clock))
     from runtime.terminal_kit import TerminalFolder, open_kit
 
-    folder = TerminalFolder.read(home)
-    real = None
+    folder, real = TerminalFolder.read(home), None
     if reader:
         from runtime.readers import find_reader
 
         real = find_reader(reader)
-    kit = open_kit(folder, _clock(at), real)
-    try:
-        if trace:
-            kit.trace.on_step = _Panes(as_json)
-        return _run(Shell(kit), _lines(script), script is not None, as_json)
-    finally:
-        kit.close()
+    kit = open_kit(folder, clock, real)
+    closing.callback(kit.close)
+    return kit
 
 
 def _clock(at: str) -> "Clock":

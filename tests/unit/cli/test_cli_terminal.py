@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 import typer
 from typer.testing import CliRunner
 
@@ -21,6 +23,13 @@ app = typer.Typer()
 app.command()(terminal)
 START = datetime(2007, 9, 3, 9, 0, tzinfo=SHANGHAI)
 AT = ("--at", "2007-09-03T09:00:00")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """The command sets logs up on a stream that ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -122,3 +131,46 @@ def test_the_trace_shows_both_sides_and_no_pin(folder: Path) -> None:
     traced = [line for line in lines if line["schema"] == "citycard/terminal-trace/1"]
     assert any(line["sent"].startswith("805C0002") for line in traced)
     assert all(line["side"] == "card" for line in traced)
+
+
+def test_training_is_a_whole_network_with_nothing_to_prepare(tmp_path: Path) -> None:
+    script = tmp_path / "day.txt"
+    script.write_text(
+        """
+        insert 1
+        pin 123456
+        load 50
+        pay 2.50 till-1
+        pull after
+        expect PURSE-PENDING pay 3 till-2
+        insert 1
+        again
+        upload twice
+        insert 3
+        expect 62 load 20
+        insert 2
+        load 30 6200000000042759 123456
+        balance
+        settle
+        state
+        """
+    )
+    done = CliRunner().invoke(
+        app, ["--training", "--script", str(script), "--json"], standalone_mode=False
+    )
+    if done.exception is not None:
+        raise done.exception
+    assert done.return_value == 0
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [step["ok"] for step in steps] == [True] * len(steps)
+    by_word = {step["step"]: step for step in steps}
+    assert by_word["upload"]["again"] == ["00", "00"]
+    assert by_word["balance"]["balance_fen"] == 3_000
+    assert by_word["settle"]["totals"]["36"] == {"count": 2, "amount_fen": 550}
+    assert by_word["settle"]["result"] == 1
+    assert by_word["state"]["waiting"] == 0
+
+
+def test_either_a_folder_or_training(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 2
