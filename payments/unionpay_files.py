@@ -1,0 +1,115 @@
+"""The bank card network's transaction file (COM, ACOM), as an adapter over our day (iso8583-host.md 13.2).
+
+34 fields separated by one blank. Purse loads and unloads have a bank leg and belong in it; off-line purchases
+do not (they are settled by our own file, 13.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Self
+
+from core.clock import SHANGHAI
+from payments.columns import join, number_of, signed, split, unsigned
+from payments.limits import HostProfile
+from payments.requests import PROCESSING, UNLOAD
+from payments.tables import LoadRow
+
+WIDTHS = (
+    11, 11, 6, 10, 19, 12, 12, 12, 4, 6, 4, 8, 15, 12, 2, 6, 11, 6, 2, 3, 12, 12, 12, 1, 3, 1, 1, 10,
+    11, 1, 2, 2, 12, 14,
+)  # fmt: skip
+EOL = b"\r\n"
+FEE_WIDTH = 12
+PURSE_CONDITION = "91"
+MAX_LINES = 9_999_999
+
+
+@dataclass(frozen=True)
+class ComLine:
+    """One line; amounts are twelve digits of fen, fees a sign (C, D) and eleven digits."""
+
+    acquirer: str
+    forwarder: str
+    trace: str
+    sent: str
+    account: str
+    amount: str
+    partial: str
+    holder_fee: str
+    mti: str
+    processing: str
+    category: str
+    terminal: str
+    merchant: str
+    reference: str
+    condition: str
+    authorization: str
+    receiver: str
+    original_trace: str
+    response: str
+    entry: str
+    receivable: str
+    payable: str
+    switch_fee: str
+    dual: str
+    sequence: str
+    ability: str
+    chip_condition: str
+    original_time: str
+    issuer: str
+    region: str
+    terminal_type: str
+    eci: str
+    instalment: str
+    other: str
+
+    def __str__(self) -> str:
+        return join(astuple(self), WIDTHS)
+
+    @classmethod
+    def parse(cls, line: str, number: int = 0) -> Self:
+        """Raises LineFault for a wrong width, separator, digit or sign."""
+        texts = [text.rstrip() for text in split(line, WIDTHS, number)]
+        made = cls(*texts)
+        number_of(made.amount, number)
+        for fee in (made.holder_fee, made.receivable, made.payable, made.switch_fee):
+            unsigned(fee, number)
+        return made
+
+    @property
+    def fen(self) -> int:
+        """The amount."""
+        return int(self.amount)
+
+
+def com_line(profile: HostProfile, row: LoadRow) -> ComLine:
+    """A confirmed load or unload of ours; the account is masked as far as we kept it."""
+    nothing = signed(0, FEE_WIDTH)
+    return ComLine(
+        acquirer=profile.acquirer, forwarder=profile.acquirer, trace=row.trace,
+        sent=row.at.astimezone(SHANGHAI).strftime("%m%d%H%M%S"), account=row.account,
+        amount=f"{row.amount:012d}", partial="0" * 12, holder_fee=nothing, mti="0200",
+        processing=PROCESSING[row.kind], category="", terminal=row.terminal, merchant=row.merchant,
+        reference=row.reference, condition=PURSE_CONDITION, authorization="",
+        receiver=profile.receiver, original_trace="0" * 6, response="00", entry="051",
+        receivable=nothing, payable=nothing, switch_fee=nothing, dual="1", sequence="000",
+        ability="5", chip_condition="0", original_time="0" * 10, issuer=profile.receiver,
+        region="0", terminal_type="01", eci="", instalment="0" * 12, other="",
+    )  # fmt: skip
+
+
+def write_com(profile: HostProfile, rows: Sequence[LoadRow]) -> bytes:
+    """The file of a day: one line a transaction, an unload after its load as they came."""
+    lines = [str(com_line(profile, row)) for row in rows[:MAX_LINES]]
+    return b"".join(line.encode("ascii") + EOL for line in lines)
+
+
+def read_com(raw: bytes) -> list[ComLine]:
+    """The lines of a file. Raises LineFault."""
+    texts = raw.decode("ascii", "replace").split(EOL.decode())
+    return [ComLine.parse(text, number) for number, text in enumerate(texts[:-1], 1)]
+
+
+def is_unload(line: ComLine) -> bool:
+    """Whether money went to the account."""
+    return line.processing == PROCESSING[UNLOAD]

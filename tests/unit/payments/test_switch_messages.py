@@ -1,0 +1,113 @@
+"""The bank card switch's header and body, its COM file, and that every shared vector has a test."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import iso8583
+import pytest
+from sqlalchemy import select
+
+from hsm_sim import mac
+from payments import requests as r
+from payments.columns import LineFault
+from payments.messages import SPEC
+from payments.switch_messages import SwitchFault, SwitchHeader, SwitchMessage
+from payments.tables import LoadRow
+from payments.unionpay_files import is_unload, read_com, write_com
+from tests.host_bench import Keys, LabCard, LabHost
+
+VECTORS = json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
+BY_ID = {vector["id"]: vector for vector in VECTORS}
+
+
+def test_the_switch_header_reads_and_writes_back() -> None:
+    vector = BY_ID["p-cups-header"]
+    raw = bytes.fromhex(vector["inputs"]["header"])
+    header, expected = SwitchHeader.parse(raw), vector["expected"]
+    assert (header.destination, header.source, f"{header.total:04d}", header.reject) == (
+        expected["destination"], expected["source"], expected["total_length"],
+        expected["reject_code"],
+    )  # fmt: skip
+    assert (header.reserved.hex(), f"{header.version:02X}", f"{header.batch:02X}") == (
+        expected["reserved"].lower(), expected["version"], expected["batch"],
+    )  # fmt: skip
+    assert bytes(header) == raw
+    with pytest.raises(SwitchFault):
+        SwitchHeader.parse(raw[:-1])
+
+
+@pytest.mark.parametrize("name", ["p-cups-test01", "p-cups-test10"])
+def test_the_switch_body_reads_and_writes_back(name: str) -> None:
+    raw = bytes.fromhex(BY_ID[name]["inputs"]["body"])
+    message, expected = SwitchMessage.parse(raw), BY_ID[name]["expected"]
+    shown = {
+        str(number): value.hex().upper() if isinstance(value, bytes) else value
+        for number, value in message.fields.items()
+    }
+    assert message.mti == expected["mti"]
+    for number, value in expected["fields"].items():
+        assert shown[number] == value, number
+    assert bytes(message) == raw
+    for cut in (3, 11, 40, len(raw) - 1):
+        with pytest.raises(SwitchFault):
+            SwitchMessage.parse(raw[:cut])
+    with pytest.raises(SwitchFault, match="trailing"):
+        SwitchMessage.parse(raw + b"0")
+    assert shown["2"] not in repr(message)
+
+
+def test_an_odd_number_of_digits_gets_a_zero_in_front() -> None:
+    wanted = BY_ID["p-odd-left"]
+    entry = {**SPEC["2"], "len_type": wanted["inputs"]["length_bytes"], "left_pad": "0"}
+    del entry["right_pad"]
+    spec = {**SPEC, "2": entry}
+    raw, _ = iso8583.encode({"t": "0200", "2": wanted["inputs"]["value"]}, spec)
+    assert bytes(raw)[10:].hex() == wanted["expected"]["hex"]
+
+
+@pytest.mark.parametrize(
+    "vector", [pytest.param(v, id=v["id"]) for v in VECTORS if v["op"].startswith("mac_")]
+)
+def test_message_macs(vector: dict[str, Any]) -> None:
+    given, expected = vector["inputs"], vector["expected"]
+    key, mab = bytes.fromhex(given["mak"]), bytes.fromhex(given["mab"])
+    if vector["op"] == "mac_ecb":
+        assert mac.unionpay(key, mab).hex().upper() == expected["field64"]
+    elif vector["op"] == "mac_x99":
+        assert mac.algorithm_1(key, mab, "1").hex().upper() == expected["full"]
+    else:
+        assert mac.algorithm_3(key, mab, "1").hex().upper() == expected["full"]
+
+
+TESTED = frozenset(
+    {
+        "frame", "decode", "decode_reject", "reject", "reject_frame", "frame_mac", "mac_ecb",
+        "mac_x99", "mac_x919", "work_keys", "pin_block", "f58", "f58_parse", "f58_unload",
+        "f62_load_detail", "f62_parameters", "settlement_totals", "blacklist_page", "stream",
+        "clearing_file", "bitmap", "encode_field", "cups_header", "cups_message", "scenario",
+    }
+)  # fmt: skip
+
+
+def test_every_operation_of_the_vectors_has_its_test() -> None:
+    counted = Counter(vector["op"] for vector in VECTORS)
+    assert set(counted) <= TESTED
+    assert counted.total() == 97
+
+
+def test_a_days_loads_as_a_com_file(tmp_path: Path) -> None:
+    host = LabHost(Keys(tmp_path))
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    terminal.load(card, 5000, r.LOAD)
+    terminal.load(card, 1000, r.UNLOAD)
+    with host.db.read() as tx:
+        raw = write_com(host.profile, tx.scalars(select(LoadRow).order_by(LoadRow.trace)).all())
+    lines = read_com(raw)
+    assert [(line.fen, is_unload(line)) for line in lines] == [(5000, False), (1000, True)]
+    assert b"".join(str(line).encode() + b"\r\n" for line in lines) == raw
+    with pytest.raises(LineFault, match="separator"):
+        read_com(raw.replace(b" 00000000000", b"x00000000000", 1))
+    host.close()
