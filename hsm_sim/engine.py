@@ -23,6 +23,7 @@ from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
+ROOM = 64  # header, codes and trailer of an answer
 UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (
     audit,
@@ -151,6 +152,8 @@ class Engine:
                 frame.fields = self._unlocked_while(HANDLERS[form], work, request)
             else:
                 frame.fields = HANDLERS[form](work, request)
+                if len(frame.fields) > self.hsm.frame_limit - ROOM:
+                    raise refusal("80", "the answer does not fit into a frame")
         except CityError as refused:
             known = refused.code.startswith("HSM-")
             if not known:

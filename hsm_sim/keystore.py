@@ -124,6 +124,10 @@ class Keystore:
                 self.secret(entry)
         if held is not None:
             self.save()
+        elif not self._slots.exists() or self._slots.read_bytes() != self._slots_text():
+            write_whole(
+                self._slots, self._slots_text()
+            )  # a crash may have come between the two files
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -182,11 +186,14 @@ class Keystore:
     def save(self) -> None:
         """Write the file with the present keys, and the slots beside it."""
         self._write(self._entries.values(), None)
+        write_whole(self._slots, self._slots_text())
+
+    def _slots_text(self) -> bytes:
         slots = [
             KeySlot(e.kid, e.slot, e.usage, e.scope, e.version, e.alg, e.state.value, e.kcv)
             for e in sorted(self._by_slot.values(), key=lambda entry: entry.slot)
         ]
-        write_whole(self._slots, KeySlots(tuple(slots)).text())
+        return KeySlots(tuple(slots)).text()
 
     def _write(self, entries: Iterable[KeyEntry], held: dict[str, Any] | None) -> None:
         size = self._log.size

@@ -13,7 +13,9 @@ import pytest
 
 from core.clock import SystemClock
 from core.errors import CityError
+from hsm_sim import data_requests as data
 from hsm_sim import generic_requests as generic
+from hsm_sim import issue_requests as issue
 from hsm_sim import purse_requests as purse
 from hsm_sim.ceremony import verifier
 from hsm_sim.certificates import make_certificates
@@ -21,7 +23,7 @@ from hsm_sim.client import Role
 from hsm_sim.device import Hsm
 from hsm_sim.launch import HsmProcess, start_hsm
 from hsm_sim.tcp import ClientTls, TcpHsm, roles_of
-from tests.hsm_bench import CARD, HsmCity, give_certificates, hold
+from tests.hsm_bench import CARD, LOT, HsmCity, give_certificates, hold
 
 NONCE = "5e" * 16
 
@@ -61,6 +63,27 @@ def test_commands_travel_ahead_and_come_back_in_order(served: Served) -> None:
         sent = [generic.Echo(f"number {n}".encode()) for n in range(200)]
         assert hsm.call_many(sent) == [one.data for one in sent]
         assert hsm.call(generic.Diagnose())[1] == "0001-SIM0"
+
+
+def test_many_threads_share_one_client(served: Served) -> None:
+    """Answers find their callers: eight threads on two connections."""
+
+    def ask(thread: int) -> bool:
+        sent = [f"{thread}/{n}".encode() for n in range(60)]
+        return [hsm.call(generic.Echo(one)) for one in sent] == sent
+
+    with served.client(Role.MONITOR) as hsm, ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(8)))
+
+
+def test_an_answer_fits_into_a_frame(served: Served) -> None:
+    """Sixteen fields of the longest kind go in and would come out longer than 8,192 bytes."""
+    entries = tuple(data.Entry(b"c", bytes(494)) for _ in range(16))
+    with served.client(Role.DATA) as hsm:
+        key = served.bench.slots["registers-data-01"]
+        with pytest.raises(CityError, match="HSM-80"):
+            hsm.call(data.EncryptFields(key, entries))
+        assert len(hsm.call(data.EncryptFields(key, entries[:8]))) == 8
 
 
 def test_the_port_picks_the_connection_by_the_request(served: Served) -> None:
@@ -169,6 +192,38 @@ def test_ends_cleanly_and_the_audit_passes(served: Served) -> None:
     trust = json.loads((served.folder / "audit" / "trust.json").read_text())
     found = verifier.verify(bundle, trust)
     hsm.close()
+    assert found.findings == []
+    served.process = served.start()
+
+
+def test_killed_while_serving_nothing_goes_uncounted(served: Served) -> None:
+    """SIGKILL: clients get HSM-GONE and go on after the restart; exports are in the log; the bound is true."""
+    slots = served.bench.slots
+    export = issue.ProtectCardKey(
+        slots["purse-dlk-01"], (CARD,), slots[f"lot-{LOT}-01"], (CARD,), bytes(8),
+        bytes.fromhex("84D401011C"), bytes(5),
+    )  # fmt: skip
+    with served.client() as hsm:
+        hsm.call_many([generic.Echo(b"x")] * 100)
+        hsm.call(export)
+        served.process.process.kill()
+        served.process.stop()
+        with pytest.raises(CityError, match="HSM-GONE"):
+            hsm.call(generic.Echo(b"x"))
+    opened = Hsm.open(served.folder / "hsm", SystemClock())
+    bound = opened.usage.unaccounted
+    assert bound is not None
+    assert bound >= 101
+    opened.unlock(served.bench.city.unlock_secrets)
+    assert (
+        opened.batches.left(opened.batches._batches[0].name) == opened.batches._batches[0].cards - 1
+    )
+    assert [e["body"]["kid"] for e in opened.log.events("export")] == ["purse-dlk-01"]
+    served.bench.city.hsm = opened
+    bundle = served.bench.city.audit(served.folder / "after-kill", "6f" * 16)
+    trust = json.loads((served.folder / "audit" / "trust.json").read_text())
+    found = verifier.verify(bundle, trust)
+    opened.close()
     assert found.findings == []
     served.process = served.start()
 
