@@ -147,6 +147,7 @@ def _pay(shell: Shell, words: list[str]) -> Answer:
     terminal = shell.kit.terminal
     known = terminal.store.sale(sale) if sale else None
     entry = terminal.pay(_amount(amount), sale)
+    terminal.upload_if_due()
     return _paid(shell, entry, again=known is not None and known.spent)
 
 

@@ -186,6 +186,16 @@ class Terminal:
         self.act()
         return count
 
+    def upload_if_due(self) -> int:
+        """After a sale: upload when a trigger of 7.7 has come. Without a line the records simply wait on."""
+        if self.sales is None or not self.sales.upload_due():
+            return 0
+        try:
+            return self.upload()
+        except Unavailable as fault:
+            self.last_care_fault = fault
+            return 0
+
     def settle(self) -> Settled:
         """Close the batch; see `BatchDesk.settle`."""
         return self.batches.settle()

@@ -305,6 +305,21 @@ def test_an_upload_repeated_after_silence_or_restart_is_the_same_message(bench: 
     assert len(bench.host.purchases) == 1
 
 
+def test_sales_go_up_by_themselves_when_enough_or_old_enough(bench: Bench) -> None:
+    loaded(bench)
+    for _ in range(9):
+        bench.terminal.pay(1)
+        assert bench.terminal.upload_if_due() == 0
+    bench.terminal.pay(1)
+    bench.host.offline = True
+    assert bench.terminal.upload_if_due() == 0
+    bench.host.offline = False
+    assert bench.terminal.upload_if_due() == 10
+    bench.terminal.pay(1)
+    bench.clock.advance(timedelta(minutes=30))
+    assert bench.terminal.upload_if_due() == 1
+
+
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("executed", [True, False])
 def test_a_torn_purchase_is_settled_by_the_same_card(
