@@ -68,7 +68,7 @@ def find(tx: Tx, text: str) -> list[Found]:
                 SpoilRow.body == wanted,
             )
         )
-        .order_by(PlasticRow.fed_at.desc(), PlasticRow.id)
+        .order_by(PlasticRow.fed_at.desc(), WorkOrderRow.attempt.desc(), PlasticRow.id)
         .limit(MAX_FOUND)
     )
     return [_found(tx, card, attempt) for card, attempt in rows]
@@ -88,13 +88,11 @@ def story(tx: Tx, text: str) -> tuple[Found, list[Moment]]:
     if not cards:
         raise NotFound("W-CARD", "nothing fits", card=text)
     card = cards[0]
-    row = tx.get(PlasticRow, card.card)
-    work = "" if row is None else row.work_order
-    subjects = [
-        name
-        for name in (card.card, card.card_serial, card.acc_no, work, card.batch, card.parcel)
-        if name
-    ]
+    siblings = tx.scalars(select(PlasticRow).where(PlasticRow.acc_no == card.acc_no)).all()
+    names = {card.acc_no, card.batch, card.parcel}
+    for row in siblings:  # what failed before belongs to the story
+        names |= {row.id, row.card_serial, row.work_order}
+    subjects = sorted(name for name in names if name)
     rows = tx.scalars(
         select(EventRow)
         .where(EventRow.subject.in_(subjects))
