@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any, Protocol
 
 from core import merkle
@@ -101,6 +102,7 @@ class Console:
         self.standing: Standing | None = None
         self._challenge = ""
         self._here: dict[str, str] = {}
+        self._lives: dict[str, Timer] = {}
         for event in log.events():
             self._learn(event)
 
@@ -249,7 +251,24 @@ class Console:
         self._actions.commit()
         if action == "component":
             here.entered.setdefault(args["kid"], []).append(self._clock.now())
+            self._limit_life(args["kid"])
+        elif action == "combine":
+            self._forget(args["kid"])
         return result
+
+    def _limit_life(self, kid: str) -> None:
+        """Overwrite components after 15 minutes also when nobody touches the console any more (R-26)."""
+        if kid not in self._lives:
+            life = Timer(COMPONENT_LIFE.total_seconds(), self._actions.forget, [kid])
+            life.daemon = True
+            life.start()
+            self._lives[kid] = life
+
+    def _forget(self, kid: str) -> None:
+        life = self._lives.pop(kid, None)
+        if life is not None:
+            life.cancel()
+        self._actions.forget(kid)
 
     def _check_components(
         self, here: Standing, action: str, args: Mapping[str, Any], approvals: Sequence[Signed],
@@ -274,7 +293,7 @@ class Console:
                     "CER-COMPONENTS-LOST", "components entered before a restart are gone"
                 )
             if entered and self._clock.now() - entered[0] > COMPONENT_LIFE:
-                self._actions.forget(kid)
+                self._forget(kid)
                 raise OffScript("CER-LATE", "components are kept for 15 minutes at most")
 
     def exception_message(self, text: str) -> bytes:
@@ -307,7 +326,7 @@ class Console:
         self._require("close", self._message(content, "close"), signatures)
         self._write("ceremony.close", {**content, "signatures": _plain(signatures)})
         for kid in here.entered:
-            self._actions.forget(kid)
+            self._forget(kid)
         return self._log.checkpoint()
 
     # -- the roster -------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """A ceremony: who may do what, in which order, and what happens after a crash."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 
 from core.errors import CityError, Rejected
+from hsm_sim.ceremony import console as console_module
 from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.city import ATTEND, STAFF, city_keys, city_scripts, hold_city_ceremonies
 from hsm_sim.ceremony.console import NoQuorum, OffScript
@@ -147,6 +149,22 @@ def test_components_live_a_quarter_of_an_hour(city):
     city.clock.advance(timedelta(minutes=16))
     with pytest.raises(OffScript, match="CER-LATE"):
         enter(city, 2, "kc2")
+
+
+def test_components_are_overwritten_even_when_everybody_went_home(city, monkeypatch):
+    monkeypatch.setattr(console_module, "COMPONENT_LIFE", timedelta(0))
+    forgotten = threading.Event()
+    real = city.hsm.actions.forget
+
+    def forget(kid):
+        real(kid)
+        forgotten.set()
+
+    monkeypatch.setattr(city.hsm.actions, "forget", forget)
+    opened(city, scripts()[0])
+    enter(city, 1, "kc1")
+    assert forgotten.wait(30)
+    assert city.hsm.actions._parts == {}
 
 
 def test_a_ceremony_goes_on_after_a_crash_between_steps(city):
