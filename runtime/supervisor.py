@@ -15,6 +15,8 @@ IDLE_SECONDS = 0.5  # between two looks for work
 PERSON_SECONDS = 0.5  # between two looks whether somebody has helped
 JOIN_SECONDS = 120.0  # the longest card, and a margin
 
+DRAINED = "W-DRAINING"
+
 Heard = Callable[[str, Outcome], None]
 """``(station, outcome)``: hears every turn's end, in the station's thread."""
 
@@ -35,7 +37,8 @@ class Supervisor:
 
     Parameters
     ----------
-    until_idle : a station ends when it finds no more work (a batch run); else it keeps looking.
+    until_idle : a station ends when it finds no more work or is stopped (a batch run); else it keeps
+        looking, and ends when it is drained.
     heard : called after every turn; it may help the station, as a demonstration's operator does.
     """
 
@@ -113,10 +116,12 @@ class Supervisor:
         return self._draining.is_set() and (job is None or job.fed == 0)
 
     def _is_over(self, outcome: Outcome) -> bool:
-        return outcome.end is End.STOPPED or (self._until_idle and outcome.end is End.IDLE)
+        if outcome.end is End.STOPPED:
+            return self._until_idle or outcome.code == DRAINED
+        return self._until_idle and outcome.end is End.IDLE
 
     def _pause(self, outcome: Outcome) -> None:
         if outcome.end is End.IDLE:
             self._draining.wait(self._idle_seconds)
-        elif outcome.end in (End.NEEDS_PERSON, End.WAITING):
+        elif outcome.end in (End.NEEDS_PERSON, End.WAITING, End.STOPPED):
             self._draining.wait(self._person_seconds)
