@@ -155,3 +155,13 @@ class DisputeRow(Table):
     closed_at: Mapped[datetime | None] = mapped_column(Instant)
     closed_by: Mapped[str | None] = mapped_column(String(60))
     outcome: Mapped[str | None] = mapped_column(String(9))
+
+
+class PermitNoteRow(Table):
+    """What the residence register last said of a worker's permit; the highest `ssn` counts."""
+
+    __tablename__ = "employment_permit_note"
+
+    worker_id: Mapped[str] = mapped_column(ForeignKey("employment_worker.id"), primary_key=True)
+    status: Mapped[str] = mapped_column(String(10))
+    ssn: Mapped[int] = mapped_column(Integer)

@@ -87,6 +87,11 @@ def event_kinds() -> list[str]:
     return sorted({interface.event for interface in all_interfaces().values()})
 
 
+def concerns(message: Envelope, consumer: str) -> bool:
+    """Whether a message is for a consumer."""
+    return consumer in of(message.type).to and message.addressee in ("", consumer)
+
+
 def check(message: Envelope) -> None:
     """Raises Rejected E-MSG-FORM with the field: wrong owner, version, missing, unknown or malformed."""
     interface = of(message.type)

@@ -46,6 +46,7 @@ def send(
     occurred_on: date,
     payload: Mapping[str, Any],
     supersedes: str | None = None,
+    addressee: str = "",
 ) -> Envelope:
     """Write a message and the event that announces it; nothing leaves before the caller commits."""
     taken = tx.scalar(
@@ -56,7 +57,7 @@ def send(
     now = clock.now()
     message = Envelope(
         uuid7(now), kind, source, subject, (taken or 0) + 1, occurred_on, now, payload, supersedes,
-        catalogue.of(kind).version,
+        catalogue.of(kind).version, "", addressee,
     )  # fmt: skip
     try:
         catalogue.check(message)
@@ -75,6 +76,7 @@ def send(
             occurred_on=occurred_on,
             recorded_at=now,
             supersedes=supersedes,
+            addressee=addressee,
             payload=message.payload_json,
             payload_sha256=message.payload_sha256,
         )
@@ -139,7 +141,7 @@ def deliver(
     taken = repeated = refused = 0
     for event in found:
         message = load(tx, event.data["msg_id"])
-        if message.source == consumer or consumer not in catalogue.of(message.type).to:
+        if message.source == consumer or not catalogue.concerns(message, consumer):
             continue
         outcome = take_or_bury(tx, clock, consumer, message, handlers)
         taken += outcome is True
@@ -184,6 +186,8 @@ def load(tx: Tx, msg_id: str) -> Envelope:
         json.loads(row.payload),
         row.supersedes,
         row.schema,
+        "",
+        row.addressee,
     )
     if message.payload_sha256 != row.payload_sha256:
         raise EvidenceMismatch("E-MSG-HASH", f"the stored message {msg_id} was altered")

@@ -35,15 +35,17 @@ class Type(StrEnum):
     ADDRESS_ACTIVATED = "AddressActivated"
     ADDRESS_RENAMED = "AddressRenamed"
     ADDRESS_RETIRED = "AddressRetired"
-    PERMIT_ISSUED = "PermitIssued"
     PERMIT_STATUS_CHANGED = "PermitStatusChanged"
-    SNAPSHOT_DIGEST = "SnapshotDigest"
     HEARTBEAT = "Heartbeat"
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """One message. `msg_id` is made once by the sender and kept on every retry."""
+    """One message. `msg_id` is made once by the sender and kept on every retry.
+
+    `addressee`: the only consumer it is for, because `subject` is that consumer's own key of the person;
+    empty for every consumer the catalogue names.
+    """
 
     msg_id: str
     type: Type
@@ -56,6 +58,7 @@ class Envelope:
     supersedes: str | None = None
     schema: str = "1.0"
     sig: str = ""
+    addressee: str = ""
 
     def __repr__(self) -> str:
         return f"Envelope({self.type}, {self.source}, {self.subject} #{self.subject_seq})"
@@ -80,6 +83,7 @@ class Envelope:
             "payload": dict(self.payload),
             "payload_sha256": self.payload_sha256,
             "sig": self.sig,
+            "addressee": self.addressee,
         }
 
     @classmethod
@@ -96,6 +100,7 @@ class Envelope:
                 date.fromisoformat(value["occurred_on"]),
                 datetime.fromisoformat(value["recorded_at"]), dict(value["payload"]),
                 value["supersedes"], str(value["schema"]), str(value["sig"]),
+                str(value["addressee"]),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Rejected("E-MSG-FORM", "not an envelope", type="-", field="envelope") from None

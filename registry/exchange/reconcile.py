@@ -56,7 +56,11 @@ def sent(tx: Tx, source: str, consumer: str) -> Summary:
     wanted = [kind for kind in Type if consumer in catalogue.of(kind).to]
     rows = tx.execute(
         select(MessageRow.subject, MessageRow.subject_seq, MessageRow.payload_sha256)
-        .where(MessageRow.source == source, MessageRow.type.in_(wanted))
+        .where(
+            MessageRow.source == source,
+            MessageRow.type.in_(wanted),
+            MessageRow.addressee.in_(("", consumer)),
+        )
         .order_by(MessageRow.subject, MessageRow.subject_seq)
     )
     return _summary((subject, seq, digest) for subject, seq, digest in rows)
@@ -123,6 +127,7 @@ def repair(
                 MessageRow.source == source,
                 MessageRow.subject == subject,
                 MessageRow.type.in_(wanted),
+                MessageRow.addressee.in_(("", consumer)),
             )
             .order_by(MessageRow.subject_seq)
         ):

@@ -23,6 +23,7 @@ class MessageRow(Table):
     occurred_on: Mapped[date] = mapped_column(Date)
     recorded_at: Mapped[datetime] = mapped_column(Instant)
     supersedes: Mapped[str | None] = mapped_column(String(36))
+    addressee: Mapped[str] = mapped_column(String(20), default="")
     payload: Mapped[str] = mapped_column(Text)
     payload_sha256: Mapped[str] = mapped_column(String(64))
 

@@ -97,7 +97,7 @@ class Courier:
         found = events.after(tx, events.cursor(tx, reader), kinds_wanted=catalogue.event_kinds())
         for event in found:
             message = delivery.load(tx, event.data["msg_id"])
-            if message.source == self._source and self._consumer in catalogue.of(message.type).to:
+            if message.source == self._source and catalogue.concerns(message, self._consumer):
                 post(tx, self._clock, self._consumer, message.msg_id)
         if found:
             events.move_cursor(tx, reader, found[-1].seq)

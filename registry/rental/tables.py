@@ -227,3 +227,13 @@ class RentalTaskRow(Table):
     closed_on: Mapped[date | None] = mapped_column(Date)
     closed_by: Mapped[str | None] = mapped_column(String(60))
     outcome: Mapped[str | None] = mapped_column(String(60))
+
+
+class PermitNoteRow(Table):
+    """What the residence register last said of a occupant's permit; the highest `ssn` counts."""
+
+    __tablename__ = "rental_permit_note"
+
+    occupant_id: Mapped[str] = mapped_column(ForeignKey("rental_occupant.id"), primary_key=True)
+    status: Mapped[str] = mapped_column(String(10))
+    ssn: Mapped[int] = mapped_column(Integer)

@@ -16,7 +16,7 @@ from core.errors import NotFound, Rejected
 from registry import sequences
 from registry.identifiers import make_permit_no
 from registry.parameters import PILOT, Policy
-from registry.residence import domain
+from registry.residence import domain, outgoing
 from registry.residence.domain import CardState, ChipStatus, Hold, PermitType
 from registry.residence.tables import (
     ApplicationRow,
@@ -167,6 +167,7 @@ def restate(
         tx, clock, "permit.status_changed", permit.permit_no, actor=cause.actor, ssn=permit.ssn,
         status=after.name, causes=bits, evidence=cause.evidence,
     )  # fmt: skip
+    outgoing.tell_status(tx, clock, permit)
     return True
 
 

@@ -10,9 +10,13 @@ import pytest
 from core import events
 from core.clock import FixedClock
 from core.errors import EvidenceMismatch, NotAllowed, NotFound, Rejected, Unavailable
+from registry.employment import incoming as work
 from registry.exchange import catalogue, dead_letters, delivery, reconcile, replay, transport
 from registry.exchange.messages import Envelope, Type
-from registry.exchange.tables import DeadLetterRow, InboxRow, PostingRow, WaitingRow
+from registry.exchange.tables import DeadLetterRow, InboxRow, MessageRow, PostingRow, WaitingRow
+from registry.rental import incoming as homes
+from registry.residence import permits
+from registry.residence.domain import Hold
 from registry.roles import Actor, Role
 from tests.registry_bench import CLERK, City, city
 from tests.registry_systems import Systems
@@ -294,3 +298,39 @@ def test_only_groups_that_differ_are_looked_into() -> None:
     theirs["x"] = reconcile.Holding(1, "d")
     assert reconcile.differences(ours, theirs) == ("s7", "s8", "x")
     assert reconcile.differences(ours, ours) == ()
+
+
+# -- what the residence register tells the others ----------------------------------------------------------
+
+
+def test_the_others_hear_of_a_status_under_their_own_key_only() -> None:
+    town = city()
+    with town.db.write() as tx:
+        permit_no, _ = town.hold_permit(tx, 0, date(2007, 4, 2))
+        permits.add_hold(tx, town.clock, permit_no, Hold.ADMIN, permits.Cause("t", "e"))
+        for _ in range(2):  # taken in twice, and once more from the start, in the wrong order
+            delivery.deliver(tx, town.clock, "employment", work.HANDLERS)
+            delivery.deliver(tx, town.clock, "rental", homes.HANDLERS)
+        told = tx.query(MessageRow).filter_by(source="residence").all()
+        assert {row.addressee for row in told} == {"employment", "rental"}
+        for row in sorted(told, key=lambda row: -row.subject_seq):
+            message_ = delivery.load(tx, row.msg_id)
+            handlers = work.HANDLERS if row.addressee == "employment" else homes.HANDLERS
+            handlers[message_.type](tx, town.clock, message_)
+        (note,) = tx.query(work.PermitNoteRow).all()
+        (other,) = tx.query(homes.PermitNoteRow).all()
+        assert (note.status, note.ssn) == (other.status, other.ssn) == ("SUSPENDED", 2)
+        assert note.worker_id != other.occupant_id
+        assert dead_letters.waiting(tx) == []
+
+
+def test_a_status_for_somebody_else_is_refused() -> None:
+    town = city()
+    with town.db.write() as tx:
+        sent = delivery.send(
+            tx, town.clock, "residence", Type.PERMIT_STATUS_CHANGED, "nobody", town.today,
+            {"status": "ACTIVE", "ssn": 1}, addressee="employment",
+        )  # fmt: skip
+        assert delivery.deliver(tx, town.clock, "rental", homes.HANDLERS).taken == 0
+        assert delivery.deliver(tx, town.clock, "employment", work.HANDLERS).refused == 1
+        assert dead_letters.waiting(tx)[0].msg_id == sent.msg_id
