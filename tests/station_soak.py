@@ -25,6 +25,7 @@ from personalization.artwork import box_pixels, qr_text
 from personalization.states import GOOD
 from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow
+from printer.sim.plastic import Place
 from runtime.supervisor import Supervisor
 from tests.station_floor import TEMPLATE, Bay, floor
 from tests.station_operator import Floor
@@ -143,9 +144,14 @@ def faces_and_chips(folder: Path, bay: Bay) -> tuple[list[str], int]:
             for card in tx.scalars(select(PlasticRow))
             if card.place in GOOD
         ]
-    told = {story.parent.name: story for story in (folder / "cards").glob("*/card.json")}
-
-    by_chip = {json.loads(path.read_text())["chip_serial"]: path.parent for path in told.values()}
+    stories = [
+        (path, json.loads(path.read_text())) for path in (folder / "cards").glob("*/card.json")
+    ]
+    by_chip = {  # a chip that came back (F27) lies in the reject box under the same serial
+        story["chip_serial"]: path.parent
+        for path, story in stories
+        if story["destination"] == Place.HOPPER.value
+    }
     symbols = {serial or "": symbol_of(serial or "") for _chip, serial in cards}
     for chip_serial, card_serial in cards:
         seen = printed_symbol(by_chip[chip_serial] / "back.png")
