@@ -5,6 +5,7 @@ digits in BCD, control characters, padding, unknown types and bits) is checked h
 which carry the whole message, never leave this file: a `MessageFault` says field, position and reason.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -32,6 +33,9 @@ from payments.purse_data import PurseDataFault, check_form
 Value = str | bytes
 MacMaker = Callable[[bytes], bytes]
 PURSE_FIELD = 58
+ADDRESS_FIELDS = (11, 41, 42, 60)  # without these no answer finds its way (I-2)
+MAX_MENDED = 8
+_NIBBLES = re.compile(r"Field data is (\d+) nibbles, expecting (\d+)")
 
 
 class MessageFault(Rejected):
@@ -46,6 +50,7 @@ class MessageFault(Rejected):
     def __init__(
         self, field: int, reason: str, position: int, message: "Message | None" = None
     ) -> None:
+        self.name = reason
         self.reason = f"field {field} {reason}" if field else reason
         super().__init__(
             "ISO-MESSAGE", f"{self.reason} at byte {position}", field=field, position=position
@@ -214,16 +219,57 @@ def parse_by_library(body: bytes, tpdu: bytes, header: bytes) -> Message:
     for number in bits_of(body[MTI_LENGTH : MTI_LENGTH + BITMAP_LENGTH]):
         if number not in FIELDS:
             raise MessageFault(number, "not used", MTI_LENGTH + (number - 1) // 8)
-    decoded, encoded = _decode(body)
-    mti = decoded.pop("t")
-    del decoded["p"]
+    try:
+        decoded, encoded = _decode(body)
+    except MessageFault as fault:
+        decoded = _mended(body, fault)
+        if not decoded:
+            raise
+        message = _message(decoded, tpdu, header, body)
+        raise MessageFault(fault.field, fault.name, fault.position, message) from None
+    message = _message(decoded, tpdu, header, body)
+    _check_rules(message, encoded)
+    return message
+
+
+def _message(decoded: dict[str, str], tpdu: bytes, header: bytes, body: bytes) -> Message:
     fields = {
         int(key): bytes.fromhex(value) if FIELDS[int(key)].form is Form.BYTES else value
         for key, value in decoded.items()
+        if key not in ("t", "p")
     }
-    message = Message(mti, MappingProxyType(fields), tpdu, header, bytes(body))
-    _check_rules(message, encoded)
-    return message
+    return Message(decoded["t"], MappingProxyType(fields), tpdu, header, bytes(body))
+
+
+def _mended(body: bytes, fault: MessageFault) -> dict[str, str]:
+    """The fields of a body whose faults are padding or characters alone, so that it can be answered with 30 (I-2).
+
+    The bad piece is blanked in a copy; empty when the body cannot be cut into fields at all.
+    """
+    copy = bytearray(body)
+    for _ in range(MAX_MENDED):
+        if fault.name not in ("padding", "characters") or fault.field in ADDRESS_FIELDS:
+            return {}
+        _blank(copy, fault)
+        try:
+            return _decode(bytes(copy))[0]
+        except MessageFault as next_fault:
+            fault = next_fault
+    return {}
+
+
+def _blank(copy: bytearray, fault: MessageFault) -> None:
+    field, at = FIELDS[fault.field], fault.position
+    length = field.length
+    if field.prefix:
+        length = int(copy[at - field.prefix : at].hex())
+    size = (length + 1) // 2 if field.digits else length
+    if fault.name == "characters":
+        copy[at : at + size] = b" " * size
+    elif field.form is Form.N:
+        copy[at] &= 0x0F
+    else:
+        copy[at + size - 1] &= 0xF0
 
 
 def _decode(body: bytes) -> tuple[dict[str, str], Mapping[str, Mapping[str, bytes]]]:
@@ -244,7 +290,8 @@ def _fault(text: str, key: str, position: int) -> MessageFault:
         return MessageFault(field.number, "length", position)
     if "failed to decode" in text.lower():
         return MessageFault(field.number, "characters", position)
-    if field.digits and field.length % 2 == 1 and not field.prefix and "nibbles" in text:
+    counts = _NIBBLES.match(text)  # a bad filling shows one nibble too many, a cut field too few
+    if counts is not None and int(counts[1]) == int(counts[2]) + 1:
         return MessageFault(field.number, "padding", position)
     return MessageFault(field.number, "short", position)
 

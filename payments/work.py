@@ -13,9 +13,7 @@ from payments.iso_fields import REQUESTS
 from payments.known import key_of
 from payments.line_keys import MacKey
 from payments.matrix import Task
-from payments.messages import Message, MessageFault, parse
-
-ADDRESS_FIELDS = (11, 41, 42, 60)
+from payments.messages import ADDRESS_FIELDS, Message, MessageFault, parse
 
 
 class Act(StrEnum):
