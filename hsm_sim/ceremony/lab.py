@@ -25,6 +25,7 @@ class Alteration:
     chinese: str
     codes: frozenset[str]
     apply: Callable[[Path], None]
+    needs_uses: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,17 @@ class Trial:
 def run_lab(bundle: Path, trust: dict[str, Any], target: Path) -> Iterator[Trial]:
     """Alter a good bundle in every way, each in a folder of its own below `target`.
 
-    Raises Rejected (LAB-BUNDLE) when the bundle has findings already, lacks two ceremonies or uses of
-    keys, and Rejected (AUDIT-TARGET) when the target is not empty.
+    Two of the ten need uses of keys and are left out when the bundle has none. Raises Rejected (LAB-BUNDLE)
+    when the bundle has findings already or no ceremony, and (AUDIT-TARGET) when the target is not empty.
     """
     honest = verifier.verify(bundle, trust)
-    if honest.findings or honest.summary["ceremonies"] < 1 or not honest.summary["uses"]:
-        raise Rejected("LAB-BUNDLE", "the lab needs a good bundle with ceremonies and uses")
+    if honest.findings or not honest.summary["ceremonies"]:
+        raise Rejected("LAB-BUNDLE", "the lab needs a good bundle with a ceremony")
     if target.exists() and any(target.iterdir()):
         raise Rejected("AUDIT-TARGET", "the folder for the lab is not empty")
     for alteration in ALTERATIONS:
+        if alteration.needs_uses and not honest.summary["uses"]:
+            continue
         folder = target / alteration.name
         shutil.copytree(bundle, folder)
         alteration.apply(folder)
@@ -152,8 +155,9 @@ def _forget_uses(folder: Path) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
 
 
+NEED_USES = ("08-lowered-counter", "10-forgotten-use")
 ALTERATIONS = tuple(
-    Alteration(name, english, chinese, frozenset(codes.split()), apply)
+    Alteration(name, english, chinese, frozenset(codes.split()), apply, name in NEED_USES)
     for name, english, chinese, codes, apply in (
         ("01-edited-line", "a check value was changed in a line", "改动了一行中的校验值",
          "LOG-CHAIN CHK-ROOT", _edit_line),

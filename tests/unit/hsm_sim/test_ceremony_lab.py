@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from cli import ceremony
 from core.errors import Rejected
 from hsm_sim.ceremony import lab, verifier
+from tests.ceremony_bench import City
 from tests.unit.hsm_sim.test_verifier_vectors import CEREMONY, lay_out
 
 
@@ -44,6 +45,16 @@ def test_the_lab_needs_a_good_bundle_and_an_empty_folder(honest, tmp_path):
     (bundle / "keys.json").unlink()
     with pytest.raises(Rejected, match="LAB-BUNDLE"):
         list(lab.run_lab(bundle, CEREMONY["trust"], tmp_path / "lab"))
+
+
+def test_without_uses_of_keys_eight_are_left(tmp_path):
+    city = City(tmp_path / "hsm")
+    city.hold_all()
+    trust = city.export(tmp_path / "bundle")
+    city.hsm.close()
+    trials = list(lab.run_lab(tmp_path / "bundle", trust, tmp_path / "lab"))
+    assert len(trials) == 8
+    assert all(trial.caught for trial in trials)
 
 
 def test_a_miss_would_be_told(honest, tmp_path, monkeypatch):
