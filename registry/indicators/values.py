@@ -1,0 +1,104 @@
+"""One indicator's value: what was counted, of what, how sure, against which target (residence.md 15).
+
+The two counts are always shown beside the percentage, which is floored to a hundredth and never rounded up.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+
+from sqlalchemy import select
+
+from core.clock import Clock
+from core.db import Tx
+from registry.indicators.statistics import Interval, Method, Verdict, judge, wilson
+from registry.indicators.tables import IndicatorRow
+
+TARGETS = {
+    "E1": 80,
+    "E2": 85,
+    "R1": 95,
+    "R2": 95,
+    "A1": 100,
+    "A2": 100,
+    "A3": 100,
+    "A4": 100,
+    "P1": 100,
+    "P2": 100,
+}
+DISTRICT = "440308"
+
+
+@dataclass(frozen=True)
+class IndicatorValue:
+    """See the module. `numerator` and `denominator` are whole; `source` says where the denominator comes from."""
+
+    id: str
+    as_of: date
+    numerator: int
+    denominator: int
+    source: str
+    method: Method
+    interval: Interval | None
+    verdict: Verdict
+    scope: str = DISTRICT
+
+    @property
+    def target(self) -> int | None:
+        """Percent."""
+        return TARGETS.get(self.id)
+
+    @property
+    def shown(self) -> str:
+        """``79.99 % (7999 of 10000)``, or the verdict alone without a denominator."""
+        if not self.denominator:
+            return self.verdict.value
+        hundredths = 10_000 * self.numerator // self.denominator
+        share = f"{hundredths // 100}.{hundredths % 100:02d} %"
+        return f"{share} ({self.numerator} of {self.denominator})"
+
+
+def value(
+    id: str, as_of: date, numerator: int, denominator: int, source: str, method: Method,
+    interval: Interval | None = None, scope: str = DISTRICT,
+) -> IndicatorValue:  # fmt: skip
+    """Judge a pair of counts. A sample without an interval of its own gets Wilson's."""
+    if method is Method.SAMPLE and interval is None and denominator:
+        interval = wilson(numerator, denominator)
+    percent = TARGETS.get(id)
+    target = None if percent is None else Fraction(percent, 100)
+    verdict = judge(numerator, denominator, target, method, interval)
+    return IndicatorValue(
+        id, as_of, numerator, denominator, source, method, interval, verdict, scope
+    )
+
+
+def keep(tx: Tx, clock: Clock, found: IndicatorValue) -> None:
+    """Store a value; the same indicator, day and scope again is replaced."""
+    tx.merge(
+        IndicatorRow(
+            indicator=found.id, as_of=found.as_of, scope=found.scope, numerator=found.numerator,
+            denominator=found.denominator, source=found.source[:120], method=found.method,
+            low=None if found.interval is None else found.interval.low,
+            high=None if found.interval is None else found.interval.high,
+            target_percent=found.target, verdict=found.verdict, computed_at=clock.now(),
+        )
+    )  # fmt: skip
+    tx.flush()
+
+
+def history(tx: Tx, id: str, scope: str = DISTRICT) -> list[IndicatorValue]:
+    """All values of an indicator, oldest first."""
+    rows = tx.scalars(
+        select(IndicatorRow)
+        .where(IndicatorRow.indicator == id, IndicatorRow.scope == scope)
+        .order_by(IndicatorRow.as_of)
+    )
+    return [
+        IndicatorValue(
+            row.indicator, row.as_of, row.numerator, row.denominator, row.source, Method(row.method),
+            None if row.low is None or row.high is None else Interval(row.low, row.high),
+            Verdict(row.verdict), row.scope,
+        )
+        for row in rows
+    ]  # fmt: skip
