@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cli import sim_printer
 from cli.output import json_object, note, result
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ card = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(card, name="card")
+app.add_typer(sim_printer.app, name="printer")
 
 DEFAULT = "127.0.0.1:35963"
 MAX_SOCKET_PATH = 107  # of a UNIX socket, in bytes
