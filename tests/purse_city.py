@@ -121,10 +121,10 @@ class PurseCity:
         return identity, pad
 
     def bank_fault(self, dice: random.Random) -> None:
-        """The bank's next debit goes wrong somehow, or the bank is away for a while."""
-        if dice.random() < 0.3:
+        """The bank goes away, comes back, or does the next debit wrong in some way."""
+        if self.bank.down or dice.random() < 0.3:
             self.bank.down = not self.bank.down
-        else:
+        elif not self.bank.plan and dice.random() < 0.5:
             self.bank.plan.append(dice.choice(("silent", "late", "refuse:51")))
 
 
