@@ -42,7 +42,7 @@ def owing(tx: Tx) -> tuple[set[str], int]:
     Also how many pairs were merged by name alone, which a person should look at.
     """
     merged = feeds.union(tx)
-    declared = dict(tx.execute(select(EmployerRow.code, EmployerRow.declared_headcount)))
+    declared = dict(tx.execute(select(EmployerRow.code, EmployerRow.declared_headcount)).all())
     codes = {
         one.code or one.reg_no or f"{one.name}/{one.building}"
         for one in merged.employers
@@ -81,14 +81,14 @@ def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> int:
             select(EmploymentRow.employer_id, func.count())
             .where(*at_work)  # type: ignore[arg-type]  # column expressions
             .group_by(EmploymentRow.employer_id)
-        )
+        ).all()
     )
     seen = dict(
         tx.execute(
             select(InspectionRow.employer_id, func.max(InspectionRow.headcount_seen)).group_by(
                 InspectionRow.employer_id
             )
-        )
+        ).all()
     )
     lists, codes = covered(tx, day), owing(tx)[0]
     total = 0
