@@ -1,5 +1,6 @@
 """``citycard ceremony`` on a real HSM's folder: people at a terminal, rehearsals, shares, exceptions, resuming."""
 
+import base64
 import json
 
 import pytest
@@ -15,7 +16,7 @@ from hsm_sim.ceremony.desk import Desk, Quorum, load_roster, load_script
 from hsm_sim.ceremony.rehearsal import Rehearsal
 from hsm_sim.ceremony.room import UnattendedRoom, read_entry
 from hsm_sim.lmkfile import Argon2
-from tests.ceremony_bench import START, City, scripts
+from tests.ceremony_bench import START, UNLOCK, City, scripts
 
 NONCE = "ab" * 10
 QUICK = Argon2(memory_kib=64, passes=1, lanes=1)
@@ -282,3 +283,43 @@ def test_a_file_that_is_not_there_is_named(place):
         load_script(place / "none.json")
     with pytest.raises(NotFound, match="CER-NO-HSM"):
         Desk.open(place / "none", FixedClock(START), UnattendedRoom({}))
+
+
+def forms(secret: bytes) -> list[bytes]:
+    """A secret as it might leak: raw, hex both ways, base64, decimal."""
+    return [
+        secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret),
+        str(int.from_bytes(secret)).encode(), repr(secret).encode(),
+    ]  # fmt: skip
+
+
+def test_no_component_key_share_or_passphrase_is_left_anywhere(place, caplog):
+    """A canary: known components through steps, refusals, an abort and a restart; then look everywhere."""
+    parts = [
+        bytes([n]) + b"canary component of the LMK" + bytes([n]) * 4 for n in (0x31, 0x52, 0x64)
+    ]
+    key = bytes(a ^ b ^ c for a, b, c in zip(*parts, strict=True))
+    city = City(place / "bench")
+    room = UnattendedRoom(city.people)
+    room._envelopes = {("lmk-1", n): bytearray(part) for n, part in enumerate(parts, 1)}
+    city.room = room
+    faults = []
+    with pytest.raises(CityError) as refused:
+        city.console.step({"custodian": "kc1"}, [], bytearray(parts[0]))
+    faults.append(repr(refused.value))
+    city.hold_all()
+    city.work()
+    city.hsm.log.close()
+    with pytest.raises(CityError, match="HSM-UNLOCK") as refused:
+        Desk.open(place / "bench", city.clock, UnattendedRoom({}, shares=shares.split(key, 2, 2)))
+    faults.append(repr(refused.value))
+    city.restart()
+    city.export(place / "bundle")
+    secrets = [*parts, key, *UNLOCK]
+    seen = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
+    seen += ["\n".join([*room.shown, *faults, caplog.text, repr(city.hsm), repr(room)]).encode()]
+    city.hsm.close()
+    assert sum(map(len, seen)) > 20_000
+    for secret in secrets:
+        for form in forms(secret):
+            assert not any(form in data for data in seen)
