@@ -85,6 +85,8 @@ def _upper(data: bytes) -> str:
 
 
 def _factors(text: str) -> tuple[bytes, ...]:
+    if text[0] == "1":  # every command of the pilot
+        return (bytes.fromhex(text[1:]),)
     return tuple(bytes.fromhex(text[n : n + 16]) for n in range(1, len(text), 16))
 
 

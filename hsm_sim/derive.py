@@ -16,7 +16,7 @@ from hsm_sim.secret import SecretKey, ecb_cipher
 FORBIDDEN_FACTORS = (bytes(8), b"\xff" * 8)
 _INVERT = (1 << 64) - 1
 ONLINE_TAIL = b"\x80\x00"
-_WORD = Struct(">Q")
+_WORD, _TWO_WORDS = Struct(">Q"), Struct(">2Q")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class CardKey:
         """Transaction code: DES under left XOR right half, or SM4 under the key itself; 4 bytes."""
         if self.alg == "S4":
             return SessionKey("S4", self.material).mac(message)
-        return SessionKey("D1", crypto.tac_key(self.material)).mac(message)
+        left, right = _TWO_WORDS.unpack(self.material)
+        return SessionKey("D1", _WORD.pack(left ^ right)).mac(message)
 
     def encrypt_block(self, block: bytes) -> bytes:
         """One 8-byte block under a TDES key (external and internal authentication)."""

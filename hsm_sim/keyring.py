@@ -1,6 +1,6 @@
 """The keys of an unlocked HSM in hand: looked up by key field, judged by the policy's rule, gone when it locks."""
 
-import hmac
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hsm_sim.work import Key
 
 CARD_INFO = b"hsm-sim card v1"
 PSEUDONYM_BYTES = 8
+HASH_BLOCK = 64
 READING = (State.ACTIVE, State.DEACTIVATED)
 
 
@@ -29,7 +30,10 @@ class KeyRing:
         self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
         self._hsm = log.name
         self._tokens = tokens.TokenCache(lmk)
-        self._card_key = SecretKey("A3", kcv.derived_key(lmk.reveal(), CARD_INFO))
+        # HMAC-SHA-256 with both key blocks hashed beforehand: each command with a card needs one.
+        card_key = kcv.derived_key(lmk.reveal(), CARD_INFO).ljust(HASH_BLOCK, b"\x00")
+        self._card_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in card_key))
+        self._card_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in card_key))
         self._resident: dict[int, tuple[KeyEntry, Key]] = {}
 
     def clear(self) -> None:
@@ -37,7 +41,6 @@ class KeyRing:
         self._tokens.clear()
         self.seals.clear()
         self.keystore.clear()
-        self._card_key.clear()
         self._resident.clear()
         self.lmk.clear()
 
@@ -121,8 +124,10 @@ class KeyRing:
 
     def pseudonym(self, factors: Sequence[bytes]) -> str:
         """A card's name in the log and in limits: HMAC under a key of the HSM's own, 16 hex characters."""
-        made = hmac.digest(self._card_key.reveal(), b"".join(factors), "sha256")
-        return made[:PSEUDONYM_BYTES].hex()
+        inner, outer = self._card_inner.copy(), self._card_outer.copy()
+        inner.update(factors[0] if len(factors) == 1 else b"".join(factors))
+        outer.update(inner.digest())
+        return outer.hexdigest()[: 2 * PSEUDONYM_BYTES]
 
     def directory(self) -> list[dict[str, Any]]:
         """Entries of command 70 by slot: never material. Seal keys show their verifier key."""

@@ -7,6 +7,7 @@ SIGTERM, SIGINT, and, unless told to stay, when standard input ends: whoever sta
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -58,6 +59,8 @@ def serve(serving: Serving, tell: Callable[[str], None]) -> None:
         if serving.dev:
             dev.require_dev(hsm)
         hsm.unlock(dev.DEV_SECRETS if serving.dev else read_secrets())
+        gc.collect()
+        gc.freeze()  # what is here stays: the collector need not look at it again at each turn
         asyncio.run(_listen(hsm, serving))
     finally:
         hsm.close()

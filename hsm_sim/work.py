@@ -67,12 +67,16 @@ class Work:
     @property
     def kid(self) -> str:
         """The key that does the work, the first the rule names; "" for a token or none."""
-        return next((key.kid for key in self.keys.values()), "")
+        for key in self.keys.values():
+            return key.kid
+        return ""
 
     @property
     def lineage(self) -> str:
         """Its lineage, which wrong MACs are counted by."""
-        return next((key.lineage for key in self.keys.values()), "")
+        for key in self.keys.values():
+            return key.lineage
+        return ""
 
     def key(self, name: str) -> Key:
         """The key of this field of the request."""

@@ -1,5 +1,6 @@
 """Rate limits and quotas (section 7): guesses are counted, and who goes over waits."""
 
+import hmac
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ from core.errors import CityError
 from hsm_sim import data_requests as data
 from hsm_sim import generic_requests as generic
 from hsm_sim import issue_requests as issue
+from hsm_sim import kcv
 from hsm_sim import purse_requests as purse
 from hsm_sim.clients import Policy
 from hsm_sim.errors import HsmMismatch
+from hsm_sim.keyring import CARD_INFO
 from hsm_sim.limits import Limits, RateLimiter
 from tests.hsm_bench import CARD, KnownKeys
 
@@ -189,3 +192,10 @@ def test_a_change_of_policy_is_in_the_log(bench: Timed) -> None:
     told = [event["body"]["sha256"] for event in bench.hsm.log.events("config")]
     assert told[-1] == bench.hsm.policy.digest
     assert told[-1] != told[-2]
+
+
+def test_a_pseudonym_is_an_hmac(bench: Timed) -> None:
+    key = kcv.derived_key(bench.hsm.lmk.reveal(), CARD_INFO)
+    for factors in ((CARD,), (CARD, OTHER)):
+        made = hmac.digest(key, b"".join(factors), "sha256")
+        assert bench.hsm.keys.pseudonym(factors) == made[:8].hex()
