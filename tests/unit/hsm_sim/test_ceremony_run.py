@@ -258,6 +258,33 @@ def test_revoked_people_are_out_and_new_ones_are_in(city, tmp_path):
     assert verifier.verify(tmp_path / "bundle", trust).findings == []
 
 
+def test_a_rotation_leaves_both_versions_and_a_clean_verdict(city, tmp_path):
+    """A new version in force, the old one only reads, a suspended one comes back, a compromised one goes."""
+    city.hold_all()
+    fresh = {"alg": "T2", "export": "N", "mode": "X", "usage": "11", "version": "02", "scope": ""}
+    plan = (
+        Step("generate", {"kid": "dlk-02", **fresh}),
+        Step("activate", {"kid": "dlk-02"}),
+        Step("deactivate", {"kid": "dlk-01"}),
+    )
+    city.run(Script(3, "rotate", plan)).run()
+    city.hsm.usage.count("dlk-01", "42", 1, 0, {"client": "purse", "rc": "00"})
+    city.hsm.usage.count("dlk-02", "40", 1, 0, {"client": "purse", "rc": "00"})
+    city.hsm.suspend("dpk-01", "a terminal was stolen")
+    city.run(Script(4, "drill", (Step("resume", {"kid": "dpk-01"}),))).run()
+    lost = (Step("compromise", {"kid": "dlk-01"}), Step("destroy", {"kid": "dlk-01"}))
+    city.run(Script(5, "destroy", lost)).run()
+    states = [state_of(city.hsm, kid) for kid in ("dlk-01", "dlk-02", "dpk-01")]
+    assert states == ["DESTROYED", "ACTIVE", "ACTIVE"]
+    trust = city.export(tmp_path / "bundle")
+    verdict = verifier.verify(tmp_path / "bundle", trust)
+    assert (verdict.findings, verdict.warnings) == ([], [])
+    city.hsm.usage.count("dlk-01", "40", 1, 0, {"client": "purse", "rc": "00"})
+    trust = city.export(tmp_path / "second")
+    found = verifier.verify(tmp_path / "second", trust).findings
+    assert {entry["code"] for entry in found} == {"KEY-STATE"}
+
+
 def test_one_person_cannot_enrol_under_a_second_name(city):
     entry = {**city.people["kc1"].entry(), "id": "kc9"}
     message = city.console.roster_message(entry)
