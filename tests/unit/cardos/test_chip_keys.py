@@ -118,6 +118,30 @@ def test_a_pin_that_grows_needs_room_in_the_key_file():
     host.ok("0020000003123456")
 
 
+def test_a_locked_pin_is_not_changed_with_the_right_one(host):
+    for _ in range(3):
+        host.sw("0020000003999999")
+    assert host.sw("805E010007123456FF112233") == 0x6983
+
+
+def test_a_pin_of_another_length_ends_a_begun_purchase(host):
+    """Its records move in the key file: the session must not look for its key in the old place."""
+    host.load(1000)
+    answer, _ = host.initialize(1, 2, 100)
+    host.ok("805E010008123456FF98765432")
+    assert host.sw(host.debit_command(answer, 100, 6)) == 0x6901
+    host.purchase(100)
+    assert host.balance() == 900
+
+
+def test_without_the_service_keys_a_pin_cannot_be_helped():
+    host = white()
+    host.ok("80D4010008" + "3AF0EF1130123456")
+    assert host.sw("805E000007112233" + "00" * 4) == 0x9403
+    host.challenge()
+    assert host.sw("842400000C" + "00" * 12) == 0x9403
+
+
 def test_reload_pin_counts_its_failures(host):
     mac = crypto.reload_pin_mac(key("reload"), bytes.fromhex("112233"))
     assert host.sw("805E000007112233" + "00" * 4) == 0x9302
