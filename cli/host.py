@@ -11,6 +11,7 @@ from cli import output
 if TYPE_CHECKING:
     from core.clock import Clock
     from payments.authorize import Authorizer
+    from payments.judging import Judge
 
 app = typer.Typer(no_args_is_help=True, help="The purse host. 电子钱包主机。")
 Bind = Annotated[str, typer.Option("--bind", help="Address to listen on.")]
@@ -44,7 +45,7 @@ def lab(
 
     start = datetime.fromisoformat(now) if now else None
     with laboratory(Laboratory.load(setup), data, start, still) as running:
-        return _serve(running.authorizer, running.clock, bind, port, metrics_port)
+        return _serve(running.authorizer, running.judge, running.clock, bind, port, metrics_port)
 
 
 @app.command("serve")
@@ -72,11 +73,14 @@ def serve(
 
     setup = HostSetup(data, certificates, slots, hsm_host, hsm_port, name)
     with purse_host(setup) as running:
-        return _serve(running.authorizer, running.clock, bind, port, metrics_port, tls)
+        return _serve(
+            running.authorizer, running.judge, running.clock, bind, port, metrics_port, tls
+        )
 
 
 def _serve(
     authorizer: "Authorizer",
+    judge: "Judge",
     clock: "Clock",
     bind: str,
     port: int,
@@ -99,7 +103,7 @@ def _serve(
     signal.signal(signal.SIGINT, lambda *_: ended.set())
     context = None if tls is None else server_context(tls)
     with (
-        listen(authorizer, clock, bind, port, tls=context) as running,
+        listen(authorizer, clock, bind, port, tls=context, judge=judge) as running,
         health_page(running.metrics, bind, metrics_port) as health,
     ):
         ready = {"schema": "citycard/host-ready/1", "port": running.port, "metrics_port": health}

@@ -12,6 +12,11 @@ Serial = Annotated[str, typer.Argument(help="Card serial (14 digits) or ASN (20 
 ASN_PREFIX = "000000"
 
 
+As = Annotated[str, typer.Option("--as", help="Who decides.")]
+With = Annotated[str, typer.Option("--with", help="The second person.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
 def _asn(text: str) -> str:
     if not text.isdecimal() or len(text) not in (14, 20):
         raise typer.BadParameter("14 or 20 digits are expected", param_hint="SERIAL")
@@ -69,4 +74,52 @@ def statement(
         output.result(
             f"{at}  {format_yuan(entry.amount):>12}  {words[entry.step]:<10}  {entry.reason:<10}  {entry.other}"
         )
+    return 0
+
+
+@app.command("decide-load")
+def decide_load(
+    key: Annotated[str, typer.Argument(help="The load's key, from the clearing report.")],
+    happened: Annotated[bool, typer.Option("--happened/--not-happened", help="What is true.")],
+    who: As,
+    second: With,
+    reason: Reason,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """Two people settle a load that neither counter nor proof settled. 裁定未决圈存。"""
+    from payments import resolution
+
+    deciders = resolution.Deciders(who, second)
+    with opened(data) as city, city.db.write() as tx:
+        state = resolution.decide_load(tx, city.clock, key, happened, deciders, reason)
+    return _decided(key, state, as_json)
+
+
+@app.command("decide-purchase")
+def decide_purchase(
+    number: Annotated[int, typer.Argument(help="The purchase's number.")],
+    pay: Annotated[bool, typer.Option("--pay/--refuse", help="Pay the merchant or not.")],
+    who: As,
+    second: With,
+    reason: Reason,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """Two people settle a purchase that was kept. 裁定挂起消费。"""
+    from payments import resolution
+
+    deciders = resolution.Deciders(who, second)
+    with opened(data) as city, city.db.write() as tx:
+        state = resolution.decide_purchase(tx, city.clock, number, pay, deciders, reason)
+    return _decided(str(number), state, as_json)
+
+
+def _decided(subject: str, state: str, as_json: bool) -> int:
+    if as_json:
+        output.json_object(
+            {"schema": "citycard/purse-decision/1", "subject": subject, "state": state}
+        )
+    else:
+        output.result(f"{subject}: {state}")
     return 0

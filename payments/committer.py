@@ -18,12 +18,13 @@ from core.clock import Clock
 from core.errors import CityError
 from payments.authorize import MAX_BATCH, Authorizer
 from payments.decisions import BankAnswer
+from payments.host_log import unexpected
 from payments.host_metrics import HostMetrics
 from payments.work import Act, Arrival, Job, Reply, Work, open_work
 
 MAX_WAIT_SECONDS = 5.0  # a request older than this is dropped, so that the terminal's reversal wins
 BANK_THREADS = 16
-FORWARD_SECONDS = 1.0
+LEG_SECONDS = 1.0
 STOP_SECONDS = 30.0
 _log = structlog.get_logger("purse.host")
 
@@ -55,14 +56,11 @@ class Committer:
         self._stopping = False
         self._bank = ThreadPoolExecutor(BANK_THREADS, "bank-leg")
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._told = threading.Event()
-        self._forwarder = threading.Thread(target=self._forward, name="bank-orders", daemon=True)
 
     def start(self) -> None:
         """Void what a stopped host held, then begin."""
         self._authorizer.recover()
         self._thread.start()
-        self._forwarder.start()
 
     def stop(self) -> None:
         """Finish what was taken in, then end all threads."""
@@ -70,8 +68,6 @@ class Committer:
             self._stopping = True
             self._wake.notify()
         self._thread.join(STOP_SECONDS)
-        self._told.set()
-        self._forwarder.join(STOP_SECONDS)
         self._bank.shutdown()
 
     def put(self, tickets: list[Ticket]) -> None:
@@ -91,7 +87,7 @@ class Committer:
                 if self._stopping and not self._queue and not banked and not self._waiters:
                     return
                 if self._stopping and not self._queue and not banked:
-                    self._wake.wait(FORWARD_SECONDS)  # bank legs are still under way
+                    self._wake.wait(LEG_SECONDS)  # bank legs are still under way
                     continue
             if banked:
                 self._finish(banked)
@@ -135,9 +131,9 @@ class Committer:
             return self._authorizer.decide(works)
         except CityError as away:
             _log.warning("batch failed", code=away.code)
-        except Exception:  # the thread must live on; the traceback holds no message
+        except Exception as error:  # the thread must live on
             self._metrics.failures.inc()
-            _log.exception("batch failed")
+            unexpected("batch failed", error)
         if len(works) == 1:
             self._metrics.dropped.labels("failed").inc()
             return [Reply(Act.DROP)]
@@ -159,8 +155,8 @@ class Committer:
     def _ask_bank(self, job: Job) -> None:
         try:
             answer = self._authorizer.ask_bank(job.leg)
-        except Exception:  # whatever the bank's adapter did: the money may have moved
-            _log.exception("bank leg failed")
+        except Exception as error:  # whatever the bank's adapter did: the money may have moved
+            unexpected("bank leg failed", error)
             answer = BankAnswer("68")
         with self._wake:
             self._banked.append((job, answer))
@@ -172,23 +168,12 @@ class Committer:
         except CityError as away:
             _log.warning("finishing failed", code=away.code)
             replies = [Reply(Act.DROP, key=job.request.key) for job, _ in banked]
-        except Exception:  # as above; the held loads are voided at the next start
+        except Exception as error:  # as above; the held loads are voided at the next start
             self._metrics.failures.inc()
-            _log.exception("finishing failed")
+            unexpected("finishing failed", error)
             replies = [Reply(Act.DROP, key=job.request.key) for job, _ in banked]
         ready: list[tuple[Any, Reply]] = []
         for (job, _), reply in zip(banked, replies, strict=True):
             waiting = self._waiters.pop(job.request.key, [])
             ready += [(sender, reply) for sender in waiting]
         self._deliver(ready)
-
-    def _forward(self) -> None:
-        """Store and forward: keep telling the bank what it must know."""
-        while not self._told.wait(FORWARD_SECONDS):
-            try:
-                self._authorizer.forward_orders()
-            except CityError as away:
-                _log.warning("bank orders wait", code=away.code)
-            except Exception:  # the thread must live on
-                self._metrics.failures.inc()
-                _log.exception("bank orders failed")

@@ -9,7 +9,7 @@ from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
-from payments import field_parts
+from payments import field_parts, frames
 from payments.decisions import Decision, Incident, Request, refuse
 from payments.field_parts import (
     BLACK_PAGE_MAX,
@@ -180,7 +180,9 @@ def status(tx: Tx, request: Request) -> Decision:
         if missing < 0:
             detail = f"PSAM counter {counter}, but {-missing} more records are here"
             incidents = (Incident("psam-counter", request.message.terminal, detail),)
-    return Decision("00", store=False, incidents=incidents, also=(noted,))
+    stale = request.terminal.blacklist < blacklist_version(tx)
+    wanted = frames.LOAD_LIST if stale else frames.NOTHING
+    return Decision("00", store=False, requirement=wanted, incidents=incidents, also=(noted,))
 
 
 def _received(tx: Tx, request: Request) -> int:

@@ -23,9 +23,11 @@ import structlog
 from core.clock import Clock
 from core.errors import Unavailable
 from payments.authorize import Authorizer
+from payments.chores import Chores, host_chores
 from payments.committer import Committer, Ticket
 from payments.frames import KEEP_ALIVE, FrameFault, FrameReader
 from payments.host_metrics import HostMetrics
+from payments.judging import Judge
 from payments.work import Act, Arrival, Reply
 
 MAX_CONNECTIONS = 2_000
@@ -259,8 +261,10 @@ class HostThread:
         port: int = 0,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.metrics = HostMetrics()
+        self._chores = Chores(clock, self.metrics, host_chores(authorizer, judge))
         self._host = _Host(authorizer, clock, limits or Limits(), self.metrics)
         self._bind, self._want, self._tls = bind, port, tls
         self._port = 0
@@ -278,6 +282,7 @@ class HostThread:
 
     def stop(self) -> None:
         """Stop listening, answer what was taken in, close every connection."""
+        self._chores.stop()
         self._host.committer.stop()
         loop, ended = self._host.loop, self._ended
         if loop is not None and ended is not None:
@@ -300,6 +305,7 @@ class HostThread:
         )
         self._port = server.sockets[0].getsockname()[1]
         host.committer.start()
+        self._chores.start()
         self._ready.set()
         sweeper = asyncio.create_task(self._sweep())
         await self._ended.wait()
@@ -323,9 +329,10 @@ def serve(
     port: int = 0,
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Running]:
-    """A running host for the length of a block."""
-    thread = HostThread(authorizer, clock, bind, port, limits, tls)
+    """A running host for the length of a block; with `judge` it judges purchases and publishes lists too."""
+    thread = HostThread(authorizer, clock, bind, port, limits, tls, judge)
     found = thread.start()
     try:
         yield Running(found, thread.metrics)

@@ -11,6 +11,7 @@ from hsm_sim.client import Hsm, KeySlots, Role
 from hsm_sim.tcp import TcpHsm, roles_of
 from payments.authorize import Authorizer
 from payments.bank import SimulatedBank
+from payments.judging import Judge
 from payments.limits import HostProfile, Masters, Parameters
 from runtime import services
 from runtime.settings import Settings
@@ -39,6 +40,7 @@ class PurseHost:
     """What a host consists of; clearing uses the same parts."""
 
     authorizer: Authorizer
+    judge: Judge
     db: Database
     hsm: Hsm
     bank: SimulatedBank
@@ -67,7 +69,8 @@ def purse_host(setup: HostSetup) -> Iterator[PurseHost]:
     masters = masters_of(slots)
     authorizer = Authorizer(city.db, city.clock, hsm, bank, masters, profile)
     try:
-        yield PurseHost(authorizer, city.db, hsm, bank, masters, profile, city.clock)
+        judge = Judge(city.db, city.clock, hsm, masters, profile)
+        yield PurseHost(authorizer, judge, city.db, hsm, bank, masters, profile, city.clock)
     finally:
         authorizer.close()
         hsm.close()

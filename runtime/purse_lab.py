@@ -26,6 +26,7 @@ from hsm_sim.local import LocalHsm
 from payments.authorize import Authorizer
 from payments.bank import SimulatedBank
 from payments.enrolment import NewTerminal, enrol_merchant, enrol_terminal
+from payments.judging import Judge
 from payments.limits import HostProfile, Parameters
 from payments.tables import MerchantRow, TerminalRow
 from registry.residence.gate import PurseGate
@@ -154,6 +155,7 @@ class RunningLab:
     """What a laboratory host consists of."""
 
     authorizer: Authorizer
+    judge: Judge
     db: Database
     bank: SimulatedBank
     clock: Clock
@@ -216,7 +218,8 @@ def _assemble(lab: Laboratory, hsm: LabHsm, db: Database, clock: Clock, where: P
     )
     _enrol(lab, hsm, db, clock)
     authorizer = Authorizer(db, clock, hsm.hsm, bank, masters, profile, lab.gate)
-    return RunningLab(authorizer, db, bank, clock, hsm.hsm, profile, masters)
+    judge = Judge(db, clock, hsm.hsm, masters, profile, lab.gate)
+    return RunningLab(authorizer, judge, db, bank, clock, hsm.hsm, profile, masters)
 
 
 def _enrol(lab: Laboratory, hsm: LabHsm, db: Database, clock: Clock) -> None:

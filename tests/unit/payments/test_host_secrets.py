@@ -22,6 +22,7 @@ from hsm_sim.purse_requests import (
 from payments import messages
 from payments import requests as r
 from payments.host import serve
+from payments.host_log import unexpected
 from payments.messages import MessageFault
 from payments.purse_data import (
     PurchaseEvidence,
@@ -135,6 +136,21 @@ def test_a_whole_day_leaves_no_secret_in_any_log(
         assert re.search(re.escape(hexed), text, re.IGNORECASE) is None, hexed[:4]
     host.close()
     structlog.reset_defaults()
+
+
+def test_an_unexpected_error_is_logged_by_kind_and_place_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.configure("DEBUG", json_lines=False)
+    try:
+        int(ACCOUNT + "x")
+    except ValueError as error:
+        unexpected("batch failed", error)
+    shown = capsys.readouterr()
+    structlog.reset_defaults()
+    assert "ValueError" in shown.err
+    assert "test_host_secrets.py" in shown.err
+    assert ACCOUNT not in shown.err + shown.out
 
 
 def _broken(frame: bytes) -> list[str]:
