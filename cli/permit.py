@@ -99,3 +99,77 @@ def list_permits(
         result("  ".join(str(entry[key]) for key in entry))
     if len(found) == MAX_LISTED:
         note(f"only the first {MAX_LISTED} are shown")
+
+
+@app.command("sweep")
+def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """The nightly sweep: notices, sleeps, wakes. Twice on a day changes nothing. 夜间核查。"""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from registry.dormancy import engine
+    from runtime.services import build
+    from runtime.settings import Settings
+
+    services = build(Settings(data=data))
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+            task = bar.add_task("permits", total=None)
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            swept = engine.nightly(services.db, services.clock, progress=show)
+    finally:
+        services.close()
+    figures = {
+        "looked_at": swept.looked_at,
+        "watched": swept.watched,
+        "slept": swept.slept,
+        "woken": swept.woken,
+        "expired": swept.expired,
+        "cancellation_proposed": swept.proposed,
+        "held_back": swept.held_back,
+        "silent_feeds": swept.silent_feeds,
+    }
+    if as_json:
+        json_object({"schema": "citycard/sweep/1", **figures})
+    else:
+        for name, value in figures.items():
+            result(f"{name:22} {value}")
+    engine.refuse_when_stopped(swept)
+
+
+@app.command("whatif")
+def whatif(
+    data: Data = DEFAULT_DATA,
+    day: Annotated[
+        datetime | None,
+        typer.Option("--day", formats=["%Y-%m-%d"], help="Replay up to this day instead of today."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What other grace periods would have done: sleeps, flickers, voided. 规则推演。"""
+    from core.clock import business_date
+    from registry.dormancy import whatif as replay
+    from runtime.services import build
+    from runtime.settings import Settings
+
+    services = build(Settings(data=data))
+    try:
+        until = day.date() if day else business_date(services.clock.now())
+        with services.db.read() as tx:
+            table = replay.compare(tx, until)
+    finally:
+        services.close()
+    if as_json:
+        json_object(
+            {"schema": "citycard/whatif/1", "until": str(until), "table": [vars(x) for x in table]}
+        )
+        return
+    result("grace  permits  slept  open  flickers  voided")
+    for line in table:
+        result(
+            f"{line.grace:5}  {line.permits:7}  {line.slept:5}  {line.open:4}  {line.flickers:8}"
+            f"  {line.voided:6}"
+        )

@@ -37,11 +37,10 @@ HIRE_COLUMNS = (
 )  # fmt: skip
 HIRE_REQUIRED = ("name", "id_no", "start_date")
 LEAVER_COLUMNS = ("id_no", "end_date", "end_reason")
-_COLUMN_OF = {
-    "E-CID": "id_no", "E-NAM": "name", "E-DAT": "start_date", "E-AGE": "start_date",
-    "E-OVE": "id_no", "E-AC-": "workplace_code27", "E-REA": "end_reason", "E-REC": "id_no",
-    "E-END": "end_date",
-}  # fmt: skip
+_COLUMNS = (
+    ("E-NAME", "name"), ("E-DATE", "start_date"), ("E-AGE", "start_date"),
+    ("E-AC-CHECK", "workplace_code27"), ("E-REASON", "end_reason"), ("E-ENDED", "end_date"),
+)  # fmt: skip
 _SEX = {"1": 1, "男": 1, "m": 1, "2": 2, "女": 2, "f": 2}
 
 Act = Callable[[Row], str]
@@ -103,7 +102,7 @@ def hire_row(tx: Tx, clock: Clock, account: EmployerRow, values: dict[str, str])
         raise Rejected("E-NAME", "the name is missing")
     for column in ("workplace_code27", "lodging_code27"):
         if values.get(column) and not validate_address_code(values[column]).ok:
-            raise Rejected("E-AC-CHECK", column)
+            raise Rejected("E-AC-CHECK", "the address code is wrong", column=column)
     details = Details(
         values.get("contract_kind", "")[:10], values.get("occupation", "")[:20],
         values.get("lodging_kind", "")[:10],
@@ -180,8 +179,11 @@ def _run(
 
 
 def _column(fault: CityError) -> str:
+    """The column a fault is about; what is not named concerns the person."""
     named = fault.facts.get("column")
-    return str(named) if named else _COLUMN_OF.get(fault.code[:5], "id_no")
+    if named:
+        return str(named)
+    return next((column for code, column in _COLUMNS if fault.code.startswith(code)), "id_no")
 
 
 def _running(tx: Tx, clock: Clock, account: EmployerRow, number: str) -> str:

@@ -262,3 +262,19 @@ def test_the_command_explains_in_both_forms(tmp_path: Path) -> None:
     assert isinstance(wrong.exception, Rejected)
     listed = json.loads(runner.invoke(app, ["list", "--json", *folder]).stdout)
     assert [entry["permit_no"] for entry in listed["permits"]] == [story.permit_no]
+
+
+def test_the_sweep_and_the_what_if_from_the_command_line(tmp_path: Path) -> None:
+    services = build(Settings(data=tmp_path))
+    story = Story(services.db)
+    story.on(june(12), story.end)
+    story.on(june(18))
+    services.close()
+    runner, folder = CliRunner(), ["--data", str(tmp_path)]
+    table = json.loads(
+        runner.invoke(app, ["whatif", "--day", "2007-06-20", "--json", *folder]).stdout
+    )["table"]
+    assert {line["grace"]: line["slept"] for line in table} == {0: 1, 3: 1, 7: 1, 15: 0, 30: 0}
+    swept = json.loads(runner.invoke(app, ["sweep", "--json", *folder]).stdout)
+    assert (swept["looked_at"], swept["slept"]) == (1, 0)
+    assert swept["silent_feeds"] == ["employment", "rental"]  # nobody spoke since 2007
