@@ -42,12 +42,17 @@ class Slots:
 def open_slots(wanted: str, count: int, closing: ExitStack, logs: Path) -> Slots:
     """`count` slots over real PC/SC ("pcsc", "auto" where it can be had) or in process ("direct").
 
-    Raises Unavailable CARD-PCSCD-MISSING when PC/SC is demanded and a part of it is not installed.
+    Raises Unavailable CARD-PCSCD-... when PC/SC is demanded and cannot be had here.
     """
     if wanted == "direct" or (wanted == "auto" and missing() is not None):
         return Slots("direct", _direct(count))
     readers = -(-count // SLOTS_PER_READER)
-    daemon = closing.enter_context(PrivatePcscd(readers=readers, log_directory=logs))
+    try:
+        daemon = closing.enter_context(PrivatePcscd(readers=readers, log_directory=logs))
+    except Unavailable:
+        if wanted == "pcsc":
+            raise
+        return Slots("direct", _direct(count))  # for example without root: no state directory
     return Slots("pcsc", _pcsc(daemon, closing))
 
 
