@@ -290,8 +290,6 @@ def _pin_service_key(chip: Chip, kind: KeyType) -> Key:
 
 
 def _reload_pin(chip: Chip, command: Apdu) -> bytes:
-    if not 6 <= len(command.data) <= 10:
-        raise Sw(SW.WRONG_LENGTH)
     pin_key = _pin(chip, command.p2)
     key = _pin_service_key(chip, KeyType.PIN_RELOAD)
     pin, mac = command.data[:-MAC_LENGTH], command.data[-MAC_LENGTH:]
