@@ -25,7 +25,7 @@ from payments.terminal_lists import CardLists, save_lists
 from runtime.terminal_kit import TerminalFolder
 from tests.unit.payments.purse_bench import make_permit, make_psam
 from tests.unit.payments.terminal_bench import IDENTITY, NOON, BenchHost, make_pad
-from tests.unit.payments.test_terminal import balance
+from tests.unit.payments.terminal_deeds import balance
 
 DAY = """
 insert {card}

@@ -15,6 +15,7 @@ from payments.purse_records import UNKNOWN_TAC
 from payments.terminal_loads import LoadWish
 from tests.unit.payments.purse_bench import make_permit, verify_pin
 from tests.unit.payments.terminal_bench import Bench, BenchHost
+from tests.unit.payments.terminal_deeds import balance
 from tests.unit.payments.terminal_stops import (
     Fuse,
     FusedChannel,
@@ -22,7 +23,6 @@ from tests.unit.payments.terminal_stops import (
     FusedLink,
     PowerLoss,
 )
-from tests.unit.payments.test_terminal import balance
 
 LOADED, SALES = 5_000, (("till-1", 250), ("till-2", 300))
 MAX_MOMENTS = 2_000
