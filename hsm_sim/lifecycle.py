@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from core import crypto
 from core.errors import NotFound
+from hsm_sim import oldkeys
 from hsm_sim.errors import refusal
 from hsm_sim.kcv import check_value, fingerprint, generate, require_strong
 from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
@@ -160,6 +161,27 @@ class KeyLife:
         if alg not in KEY_BYTES:
             raise refusal("A7", "no such algorithm")
         return self._bear(generate(alg), kid, alg, usage, mode, version, export, scope, cid)
+
+    def import_key(
+        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, scope: str, cid: int,
+        form: str, wrapped: str, under: str, kcv: str,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Take a key of an old system, wrapped under a resident key; check value and fingerprint (9.4).
+
+        `form` as in `oldkeys.unwrap`, `under` the wrapping key's identifier, `kcv` what a person typed from the
+        sender's form: HSM-84 when the key has another one.
+        """
+        store = self._store()
+        wrapping = store.entries.get(under)
+        if wrapping is None or wrapping.usage not in ("K0", "K1"):
+            raise refusal("10", "no such wrapping key")
+        if wrapping.state is not State.ACTIVE:
+            raise refusal("F1", wrapping.state.value)
+        key = bytearray(oldkeys.unwrap(form, store.secret(wrapping).reveal(), wrapped))
+        if len(key) != KEY_BYTES.get(alg) or check_value(alg, bytes(key)) != kcv:
+            key[:] = bytes(len(key))
+            raise refusal("84", "not the key on the sender's form")
+        return self._bear(key, kid, alg, usage, mode, version, export, scope, cid)
 
     def _bear(
         self, key: bytearray, kid: str, alg: str, usage: str, mode: str, version: str, export: str,

@@ -6,6 +6,7 @@ TDES-ECB with byte 8 of the pair XORed with A6, 5A (two parts) or 6A, DE, 2B (th
 """
 
 from core import crypto
+from hsm_sim import keyblock
 from hsm_sim.errors import refusal
 
 PART = 8
@@ -29,21 +30,23 @@ def _parts(pair: bytes, variant: int, key: bytes) -> list[tuple[bytes, bytes]]:
     return [(forms[n], key[PART * n : PART * n + PART]) for n in range(count)]
 
 
-def variant_wrap(pair: bytes, variant: int, key: bytes) -> bytes:
-    """A key under a variant LMK pair (scheme U or T by its length)."""
-    return b"".join(crypto.des_encrypt(form, part) for form, part in _parts(pair, variant, key))
+def unwrap(form: str, protection: bytes, wrapped: str) -> bytes:
+    """The key inside; `wrapped` is the text on the sender's form.
 
-
-def variant_unwrap(pair: bytes, variant: int, wrapped: bytes) -> bytes:
-    """Inverse of `variant_wrap`; parity and check value are for the caller to judge."""
-    return b"".join(crypto.des_decrypt(form, part) for form, part in _parts(pair, variant, wrapped))
-
-
-def bare_under(zone: bytes, key: bytes) -> bytes:
-    """Scheme X: TDES-ECB of the key under a ZMK."""
-    return crypto.des_encrypt(zone, key)
-
-
-def bare_from(zone: bytes, wrapped: bytes) -> bytes:
-    """Inverse of `bare_under`."""
-    return crypto.des_decrypt(zone, wrapped)
+    Forms: ``block`` (any version of `keyblock`, A and C too), ``X`` (TDES-ECB of the bare key under a ZMK), ``V0`` to
+    ``V9`` (under a variant LMK pair, key type variant 0 to 9). Raises HSM-15, 26, 27, 28, 83, A4, 02.
+    """
+    if form == "block":
+        return keyblock.unwrap(protection, wrapped).material
+    try:
+        data = bytes.fromhex(wrapped)
+    except ValueError:
+        raise refusal("15", "not hex") from None
+    if not data or len(data) % PART:
+        raise refusal("27", "not whole key parts")
+    if form == "X":
+        return crypto.des_decrypt(protection, data)
+    if len(form) == 2 and form[0] == "V" and form[1].isdigit():
+        parts = _parts(protection, int(form[1]), data)
+        return b"".join(crypto.des_decrypt(key, part) for key, part in parts)
+    raise refusal("26", "no such form")
