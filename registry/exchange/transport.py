@@ -28,6 +28,7 @@ FIRST_WAIT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=24)
 HOLE_WAIT = timedelta(minutes=15)
+MAX_WAITING = 10_000  # messages that wait for an earlier one; beyond, the sender tries later
 WAITING, SENT, DEAD = "WAITING", "SENT", "DEAD"
 
 
@@ -178,6 +179,8 @@ class Doorman:
             return Answer(False, dead_letters.category(refusal), refusal.code)
         with self._db.write() as tx:
             if self._must_wait(tx, message):
+                if self._full(tx):
+                    return Answer(False, dead_letters.PROVIDER_DOWN, "FULL")
                 self._keep(tx, message, envelope)
                 return Answer(True)
             answer = self._take(tx, message)
@@ -219,6 +222,10 @@ class Doorman:
             )
         )
         return (have or 0) < message.subject_seq - 1
+
+    def _full(self, tx: Tx) -> bool:
+        waiting = select(func.count()).where(WaitingRow.consumer == self._consumer)
+        return (tx.scalar(waiting) or 0) >= MAX_WAITING
 
     def _keep(self, tx: Tx, message: Envelope, envelope: str) -> None:
         key = (self._consumer, message.source, message.msg_id)

@@ -264,6 +264,14 @@ def test_a_message_before_its_predecessor_waits_and_then_follows() -> None:
         assert hole.data["before"] == 4
 
 
+def test_the_waiting_room_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_WAITING", 1)
+    three = systems()
+    assert three.doorman.hand_over(message(msg_id="m-2", subject_seq=2).to_json()).taken
+    answer = three.doorman.hand_over(message(msg_id="m-3", subject_seq=3).to_json())
+    assert (answer.taken, answer.category) == (False, "provider_down")
+
+
 def test_garbage_at_the_door_is_answered_not_swallowed() -> None:
     three = systems()
     answer = three.doorman.hand_over("{")
