@@ -19,7 +19,7 @@ FREE, USED, VOID = "FREE", "USED", "VOID"
 
 
 def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK) -> list[str]:
-    """The station's free numbers of a lot, filled up to `count` (at most 20), in order.
+    """The station's free numbers of a lot, in order: at most `count` and 20, at least half of that.
 
     Raises Rejected W-LOT when the lot is unknown.
     """
@@ -32,6 +32,8 @@ def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK
             .order_by(SerialRow.card_serial)
         )
     )
+    if 2 * len(mine) >= min(count, BLOCK):  # the block is filled up when half of it is spent
+        return mine
     fresh = []
     for _ in range(min(count, BLOCK) - len(mine)):
         serial = make_card_serial(lot, sequences.take(tx, f"card-{lot}"))
