@@ -33,8 +33,8 @@ def _parts(pair: bytes, variant: int, key: bytes) -> list[tuple[bytes, bytes]]:
 def unwrap(form: str, protection: bytes, wrapped: str) -> bytes:
     """The key inside; `wrapped` is the text on the sender's form.
 
-    Forms: ``block`` (any version of `keyblock`, A and C too), ``X`` (TDES-ECB of the bare key under a ZMK), ``V0`` to
-    ``V9`` (under a variant LMK pair, key type variant 0 to 9). Raises HSM-15, 26, 27, 28, 83, A4, 02.
+    Forms: ``block`` (any version of `keyblock`, A and C too), ``X`` (TDES-ECB of the bare key under a ZMK), ``V0``
+    to ``V9`` (under a variant LMK pair, key type variant 0 to 9). Raises HSM-15, 26, 27, 28, 83, A4, 02.
     """
     if form == "block":
         return keyblock.unwrap(protection, wrapped).material
