@@ -488,12 +488,14 @@ class FloorModel:
         for station in self.stations.values():
             if not station.powered:
                 station.wake()
-            while station.claim is not None and station.next_step is not None:
+            empty = False
+            while station.claim is not None and station.next_step is not None and not empty:
                 before = station.next_step, station.claim
                 station.act(Cut.NONE)
-                if (station.next_step, station.claim) == before:
-                    station.give_up()  # an empty feeder
-                    break
+                empty = (station.next_step, station.claim) == before
+            if empty:
+                station.give_up()  # another station may have blanks
+                continue
             station.report()
             station.take()
         with self.centre.db.read() as tx:
