@@ -190,3 +190,42 @@ def test_what_a_temporary_key_may_do(usage, command, sw):
     host.protected_ok("84D40000", plain, key("psam control"), cipher=True)
     host.ok(bytes((0x80, 0x1A, usage, 9)))
     assert host.sw(command) == sw
+
+
+INIT = "807000001C0BC5764200ED00000F36{type}20071126093015" + "0100" + "5180484934206731"
+
+
+def test_usage_keys_need_the_right_to_add():
+    host = white("psam")
+    assert host.create(0xDF01, bytes.fromhex("380100F0F000FFFF") + PURSE_AID) == 0x9000
+    host.select(PURSE_AID)
+    assert host.create(0, bytes.fromhex("3F008080F2FFFF")) == 0x9000
+    host.ok("80D4010015" + "39F0F02233" + key("control").hex())
+    host.select(PURSE_AID)
+    assert host.sw("80D4000013" + "220100" + "00" * 16) == 0x6982
+    assert host.authenticate(key("control")) == 0x9000
+    assert host.sw("80D4000013" + "220100" + "00" * 16) == 0x9000
+
+
+def test_a_control_key_keeps_its_length_in_usage_form():
+    host = white("psam")  # its control key has eight bytes
+    assert host.sw("80D4000013" + "000000" + "00" * 16) == 0x6700
+    assert host.authenticate(b"\xff" * 8) == 0x9000
+
+
+def test_a_failed_8070_ends_the_one_before():
+    host = psam()
+    host.ok(INIT.format(type="06"))
+    assert host.sw(INIT.format(type="01")) == 0x6A80
+    assert host.sw("807200000400000000") == 0x6901
+
+
+def test_a_terminal_serial_in_a_file_of_another_kind_is_not_found():
+    host = white("psam")
+    assert host.create(0x16, bytes.fromhex("280006F0F0FFFF")) == 0x9000
+    assert host.create(0xDF01, bytes.fromhex("380100F0F000FFFF") + PURSE_AID) == 0x9000
+    host.select(PURSE_AID)
+    assert host.create(0, bytes.fromhex("3F008080F0FFFF")) == 0x9000
+    host.ok("80D4000013" + "220100" + "00" * 16)
+    assert host.create(0x18, bytes.fromhex("280003F0F0FFFF")) == 0x9000  # too small
+    assert host.sw(INIT.format(type="06")) == 0x6A82
