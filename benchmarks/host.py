@@ -7,6 +7,8 @@ Measured: terminal swarm -> TCP -> host process -> HSM process (mutual TLS) -> c
 one durable transaction). Every load is of another card. Links and terminals a link are swept; only answers with
 39 = 00 count.
 
+`python -m benchmarks.purse_stages` splits the host's own part by stage.
+
 Beside it in the same run, round by round:
     (a) pgbench, durable, prepared, 32 clients: the statements one load costs, one transaction each, same schema
     (b) pyiso8583 decode + encode of the same message, CPU, in this process
@@ -267,6 +269,7 @@ def _rounds(wanted: argparse.Namespace, folder: Path, closing: ExitStack) -> dic
                 bench.say(f"round {number + 1}: {_line(rows[-1])}")
         measured["codec_us"] = codec_us(nets[0])
         measured["flush_ms"] = statistics.median((measured["flush_ms"], flush_ms(folder)))
+        bench.say(f"round {number + 1}: {measured}")
         yardsticks.append(measured)
     return {
         "schema": "citycard/bench-host/1",
