@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,33 @@ def _tables() -> list[Any]:
     """The tables of the purse network and what it reads of the registers; all would cost a second a test."""
     wanted = ("purse_", "ledger_", "event", "residence_", "dormancy_list")
     return [table for name, table in metadata.tables.items() if name.startswith(wanted)]
+
+
+@cache
+def _empty() -> bytes:
+    """An empty purse database as bytes: making the schema once costs less than making it for every test."""
+    db = Database("sqlite://")
+    metadata.create_all(db.engine, tables=_tables())
+    with db.engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        image: bytes = raw.serialize()
+    db.close()
+    return image
+
+
+def _database(url: str) -> Database:
+    """An opened database with the schema in it; a file that is there already is kept."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not path.exists():
+        path.write_bytes(_empty())
+    db = Database(url)
+    if url == "sqlite://":
+        with db.engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.deserialize(_empty())
+    elif not url.startswith("sqlite"):
+        metadata.create_all(db.engine, tables=_tables())
+    return db
 
 
 class Keys:
@@ -266,8 +294,7 @@ class LabHost:
 
     def __post_init__(self) -> None:
         declare_tables()
-        self.db = Database(self.url)
-        metadata.create_all(self.db.engine, tables=_tables())
+        self.db = _database(self.url)
         self.bank = SimulatedBank(self.clock, books=self.books, open_accounts_with=ACCOUNT_FEN)
         self.profile = HostProfile(
             issuers=frozenset({ISSUER}), parameters=self.parameters, **self.options

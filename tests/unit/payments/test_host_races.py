@@ -20,8 +20,8 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 
 def test_a_load_and_its_reversal_at_once(keys: Keys, tmp_path: Path) -> None:
-    seen = race(keys, f"sqlite:///{tmp_path / 'purse.db'}", 20)
-    assert seen.total() == 20
+    seen = race(keys, f"sqlite:///{tmp_path / 'purse.db'}", 10)
+    assert seen.total() == 10
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,36 @@ class Line:
         self.socket.close()
 
 
-@pytest.fixture
-def line() -> Iterator[Line]:
+@contextmanager
+def lab_port() -> Iterator[int]:
     with (
         laboratory(LAB, now=NOW, still=True) as lab,
         serve(lab.authorizer, lab.clock) as running,
     ):
-        client = Line(running.port)
+        yield running.port
+
+
+@pytest.fixture
+def fresh() -> Iterator[Line]:
+    """A line to a laboratory of its own."""
+    with lab_port() as port:
+        client = Line(port)
         yield client
         client.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[int]:
+    """A laboratory for all tests that leave nothing behind but one load."""
+    with lab_port() as port:
+        yield port
+
+
+@pytest.fixture
+def line(shared: int) -> Iterator[Line]:
+    client = Line(shared)
+    yield client
+    client.close()
 
 
 def frame(name: str) -> bytes:
@@ -71,10 +93,10 @@ def sealed(message: Message) -> bool:
     return mac.unionpay(MAK, message.mab) == message.mac
 
 
-def test_a_day_of_the_vectors_over_the_wire(line: Line) -> None:
+def test_a_day_of_the_vectors_over_the_wire(fresh: Line) -> None:
     found: dict[str, Any] = {}
     for name in ASKED:
-        answer = messages.parse(line.ask(frame(name)))
+        answer = messages.parse(fresh.ask(frame(name)))
         assert messages.answers(messages.parse(frame(name)), answer), name
         assert sealed(answer) or name == "signon-req", name
         found[name] = answer
@@ -91,13 +113,13 @@ def test_a_day_of_the_vectors_over_the_wire(line: Line) -> None:
     assert found["signon-req"].batch == "000043"
 
 
-def test_repeats_are_byte_equal_and_a_reversed_load_is_22(line: Line) -> None:
-    first = line.ask(frame("load-req"))
-    assert line.ask(frame("load-req")) == first
-    line.ask(frame("load2-req"))  # the same card, the next counter: proves the first one
-    reversed_ = line.ask(frame("reversal-req"))
-    assert line.ask(frame("reversal-req")) == reversed_
-    late = messages.parse(line.ask(frame("load2-req")))
+def test_repeats_are_byte_equal_and_a_reversed_load_is_22(fresh: Line) -> None:
+    first = fresh.ask(frame("load-req"))
+    assert fresh.ask(frame("load-req")) == first
+    fresh.ask(frame("load2-req"))  # the same card, the next counter: proves the first one
+    reversed_ = fresh.ask(frame("reversal-req"))
+    assert fresh.ask(frame("reversal-req")) == reversed_
+    late = messages.parse(fresh.ask(frame("load2-req")))
     assert (late.response, 58 in late) == ("22", False)
 
 
