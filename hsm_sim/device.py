@@ -100,24 +100,33 @@ class Hsm:
         header, _, _ = lmkfile.read_header(home)
         bound = (header.log_size, header.log_root) if header.log_size else None
         log = AuditLog.open(home, clock, None, bound)
-        if log.name != header.hsm:
+        try:
+            if log.name != header.hsm:
+                raise HsmMismatch("HSM-STORE", "the LMK file is another HSM's")
+            made = cls(home, clock, log, header)
+            log.record_start(made.firmware, made.usage.unaccounted)
+        except BaseException:
             log.close()
-            raise HsmMismatch("HSM-STORE", "the LMK file is another HSM's")
-        made = cls(home, clock, log, header)
-        log.record_start(made.firmware, made.usage.unaccounted)
+            raise
         return made
 
     def unlock(self, unlock_secrets: Sequence[bytes], people: Sequence[str] = ()) -> None:
         """Open the LMK file and load the keys; raises HSM-UNLOCK and HSM-STORE, and then stays locked."""
+        if self._unlock_key is not None:
+            raise HsmRejected("HSM-29", "the HSM is unlocked")
         try:
             header, key, inside = lmkfile.read(self.home, unlock_secrets)
         except lmkfile.NotUnlocked:
             self.log.append("auth.fail", {"client": "console", "reason": "unlock"})
             raise
         seed = SecretKey("ED", bytes.fromhex(inside["log"]))
-        self.log.unlock(Ed25519PrivateKey.from_private_bytes(seed.reveal()))
         self._header, self._unlock_key, self._signing_seed = header, key, seed
-        self._load(inside["lmk"])
+        try:
+            self._load(inside["lmk"])
+            self.log.unlock(Ed25519PrivateKey.from_private_bytes(seed.reveal()))
+        except BaseException:
+            self._forget()
+            raise
         self.log.append("unlock", {"people": list(people)})
         self.log.append("config", self._config())
 

@@ -78,6 +78,8 @@ def test_locked_until_all_secrets_are_there(home: Path, made: HsmCity) -> None:
     assert local.call(generic.Echo(b"x")) == b"x"
     kinds = [event["type"] for event in hsm.log.events("auth.fail", "unlock")]
     assert kinds == ["auth.fail"] * 5 + ["unlock"]
+    with pytest.raises(CityError, match="HSM-29"):
+        hsm.unlock(good)
     hsm.close()
 
 
@@ -127,8 +129,12 @@ def test_an_old_key_file_beside_a_newer_log_is_refused(home: Path, made: HsmCity
     hsm.close()
     newer = (home / "keystore.json").read_bytes()
     (home / "keystore.json").write_bytes(old)
+    hsm = Hsm.open(home, FixedClock(START))
     with pytest.raises(CityError, match="HSM-STORE"):
-        open_and_unlock(home, made)
+        hsm.unlock(made.city.unlock_secrets)
+    with pytest.raises(CityError, match="HSM-F9"):
+        LocalHsm(Engine(hsm)).call(generic.Echo(b"x"))
+    hsm.close()
     (home / "keystore.json").write_bytes(newer)
     hsm = open_and_unlock(home, made)
     store = hsm.keystore
