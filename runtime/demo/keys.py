@@ -9,14 +9,14 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cardos.chipmaker import ChipMaker
 from core.clock import SystemClock
 from hsm_sim.ceremony import verifier
-from hsm_sim.ceremony.city import PIN_PAD_KEY, hold_city_ceremonies
+from hsm_sim.ceremony.city import PIN_PAD_KEY, CityCeremony, hold_city_ceremonies
 from hsm_sim.certificates import make_certificates
 from hsm_sim.client import KeySlots, Role
 from hsm_sim.device import Hsm, make_hsm
@@ -24,8 +24,10 @@ from hsm_sim.launch import HsmProcess, start_hsm
 from hsm_sim.pinpad import SimPinPad
 from hsm_sim.tcp import TcpHsm, roles_of
 from runtime.demo.city import LOT, City
+from runtime.event_seals import EventSealer
 
 VERIFY_SECONDS = 120
+SEAL_KEY = "event-seal.vkey"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class KeyRoom:
     """The HSM at work."""
 
     process: HsmProcess
+    city: CityCeremony = field(repr=False)
     slots: KeySlots
     certificates: Path
     ceremony: Ceremony
@@ -77,7 +80,7 @@ def hold_ceremonies(city: City, pads: int) -> KeyRoom:
     process = city.closing.enter_context(
         start_hsm(home, certificates, made.unlock_secrets, log=log)
     )
-    return KeyRoom(process, slots, certificates, ceremony, chip_maker, new_pads)
+    return KeyRoom(process, made, slots, certificates, ceremony, chip_maker, new_pads)
 
 
 def _enter(key: bytearray, check_value: str, pads: Sequence[SimPinPad]) -> None:
@@ -86,6 +89,31 @@ def _enter(key: bytearray, check_value: str, pads: Sequence[SimPinPad]) -> None:
         first = secrets.token_bytes(len(key))
         second = bytes(a ^ b for a, b in zip(key, first, strict=True))
         pad.load_transport_key((first, second), check_value)
+
+
+def seal_events(city: City, room: KeyRoom) -> int:
+    """Let the HSM seal the event log as it stands (command 72); the number of events under seal."""
+    return EventSealer(city.db, room.client(city, Role.SEAL), city.clock).run_once()
+
+
+def audit_the_day(city: City, room: KeyRoom) -> Ceremony:
+    """Stop the HSM, export a second bundle with everything it did since, and verify that one too.
+
+    Beside it lies the seal key's verifier key, for ``citycard audit verify``.
+    """
+    room.process.stop()
+    hsm = Hsm.open(room.city.home, SystemClock())
+    try:
+        hsm.unlock(room.city.unlock_secrets)
+        audit = city.folder("ceremony")
+        day = replace(room.city, hsm=hsm, trust_path=audit / "day-trust.json")
+        bundle = day.audit(audit / "day-bundle", secrets.token_hex(16))
+        vkey = next(str(row["vkey"]) for row in hsm.directory() if "vkey" in row)
+        (audit / SEAL_KEY).write_text(vkey + "\n", "ascii")
+    finally:
+        hsm.close()
+    city.progress("day audited", 1)
+    return Ceremony(bundle, day.trust_path, verify(bundle, day.trust_path))
 
 
 def verify(bundle: Path, trust: Path) -> dict[str, Any]:

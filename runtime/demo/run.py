@@ -35,7 +35,7 @@ SLOTS = len(STATIONS) + 2 * LANES
 PIN_DIGITS = 6
 SLEEPER = 1  # the second applicant loses a job
 LOCK_FILE = ".citycard-run"
-FIXED_STEPS = 2 + 2 * LANES  # ceremonies held and verified; batches settled, days closed
+FIXED_STEPS = 2 + LANES + 2  # ceremonies held and verified; batches settled; day closed and audited
 
 
 def run_demo(
@@ -112,6 +112,8 @@ def _chapters(city: City) -> dict[str, Any]:
     dormancy = _dormancy(city, cast, applicants)
     balances = _chip_balances(lanes, cards)
     cleared = accounts.close_day(city, room, balances)
+    sealed = keys.seal_events(city, room)
+    day = keys.audit_the_day(city, room)
     return {
         "schema": SCHEMA,
         "reader": slots.kind,
@@ -133,7 +135,8 @@ def _chapters(city: City) -> dict[str, Any]:
         "duplicates_rejected": accounts.repeated(city),
         "dormancy": dormancy,
         "clearing": cleared,
-        "ceremony": _ceremony_line(room),
+        "ceremony": _proof(room.ceremony),
+        "day": {**_proof(day), "events_sealed": sealed, "seal_key": str(day.trust.with_name(keys.SEAL_KEY))},
     }  # fmt: skip
 
 
@@ -191,10 +194,9 @@ def _chip_balances(lanes: Sequence[Lane], cards: Sequence[MadeCard]) -> dict[str
     return found
 
 
-def _ceremony_line(room: keys.KeyRoom) -> dict[str, Any]:
-    verdict = room.ceremony.verdict
+def _proof(proven: keys.Ceremony) -> dict[str, Any]:
+    verdict = proven.verdict
     return {
-        "bundle": str(room.ceremony.bundle), "trust": str(room.ceremony.trust),
-        "verdict": verdict["verdict"], "findings": verdict["findings"],
-        "checks": len(verdict["checks"]),
+        "bundle": str(proven.bundle), "trust": str(proven.trust), "verdict": verdict["verdict"],
+        "findings": verdict["findings"], "checks": len(verdict["checks"]),
     }  # fmt: skip

@@ -35,6 +35,8 @@ def broken(report: dict[str, Any]) -> list[str]:
         and report["dormancy"]["woken"] == 1 and report["dormancy"]["load_refused_code"] == "62",
         "ceremony: verdict pass": report["ceremony"]["verdict"] == "pass"
         and report["ceremony"]["findings"] == [],
+        "day: every use of a key is in the second bundle": report["day"]["verdict"] == "pass"
+        and report["day"]["findings"] == [],
     }  # fmt: skip
     return [rule for rule, holds in rules.items() if not holds]
 
@@ -68,7 +70,9 @@ def _english(report: dict[str, Any]) -> list[str]:
         f"  Clearing       {clearing['transactions']} purchases, {clearing['tac_ok']} TACs good, "
         f"{clearing['tac_bad']} bad, {clearing['differences']} differences",
         f"  Keys           {'VALID' if ceremony['verdict'] == 'pass' else 'INVALID'}: "
-        f"{ceremony['checks']} checks, {len(ceremony['findings'])} findings",
+        f"{ceremony['checks']} checks, {len(ceremony['findings'])} findings; the day "
+        f"{'VALID' if report['day']['verdict'] == 'pass' else 'INVALID'}, "
+        f"{report['day']['events_sealed']} events under seal",
         "",
         f"  Every equation {mark}.",
         *(f"    broken: {rule}" for rule in report["broken"]),
@@ -101,7 +105,8 @@ def _chinese(report: dict[str, Any]) -> list[str]:
         f"  清算    {clearing['transactions']} 笔，TAC 正确 {clearing['tac_ok']}，错误 {clearing['tac_bad']}，"
         f"差异 {clearing['differences']}",
         f"  密钥    {'有效' if ceremony['verdict'] == 'pass' else '无效'}：检查 {ceremony['checks']} 项，"
-        f"问题 {len(ceremony['findings'])} 项",
+        f"问题 {len(ceremony['findings'])} 项；当日{'有效' if report['day']['verdict'] == 'pass' else '无效'}，"
+        f"存证事件 {report['day']['events_sealed']} 条",
         "",
         f"  {mark}。",
         *(f"    不平衡：{rule}" for rule in report["broken"]),

@@ -54,6 +54,18 @@ def test_nothing_of_the_hsm_is_readable_by_others(report: dict) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in home.iterdir() if path.is_file())
 
 
+def test_the_event_log_is_under_seal(report: dict) -> None:
+    assert report["day"]["events_sealed"] > 100
+    command = [sys.executable, "-m", "cli.main", "audit", "verify", "--data", report["out"]]
+    done = subprocess.run(
+        [*command, "--vkey", report["day"]["seal_key"], "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_people_read_the_same_figures_in_both_languages(report: dict) -> None:
     for lang in ("en", "zh"):
         text = people_text(report, lang)
@@ -72,6 +84,7 @@ def test_people_read_the_same_figures_in_both_languages(report: dict) -> None:
         ("tear", "recovered", 0),
         ("dormancy", "load_refused_code", "00"),
         ("ceremony", "verdict", "fail"),
+        ("day", "verdict", "fail"),
     ],
 )
 def test_a_broken_equation_is_named(report: dict, section: str, name: str, value: object) -> None:
