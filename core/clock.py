@@ -6,6 +6,7 @@ saving since 1991), as residence.md 1 and iso8583-host.md I-19 say.
 
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Protocol
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
@@ -82,6 +83,7 @@ def business_date(instant: datetime) -> date:
     return instant.astimezone(SHANGHAI).date()
 
 
+@lru_cache(maxsize=16)
 def purse_date_time(instant: datetime) -> tuple[bytes, bytes]:
     """Date (4 bytes BCD, YYYYMMDD) and time (3 bytes BCD, HHMMSS) as the chip wants them."""
     local = instant.astimezone(SHANGHAI)

@@ -6,6 +6,7 @@ key set its request used, so that a repeat is byte-equal but for the MAC (8.1).
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from core.clock import SHANGHAI
 from payments import frames
@@ -28,6 +29,7 @@ _ECHO: dict[Task, tuple[int, ...]] = {
 _WITH_ACQUIRER = frozenset({Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.SETTLE, Task.SIGN_ON})
 _WITH_DAY = frozenset({Task.LOAD, Task.UNLOAD, Task.SETTLE})
 CARD_ORGANIZATION = "CUP"
+STAMPS_KEPT = 16
 
 
 def answer_body(
@@ -40,14 +42,14 @@ def answer_body(
     sealed: bool,
 ) -> bytes:
     """The body of an answer; field 64 is zeros when it will be sealed, absent otherwise (I-23)."""
-    local = at.astimezone(SHANGHAI)
+    now, today = _stamps(at)
     echoed = (*_BASE, *(_ECHO.get(task, ()) if task is not None else ()))
     values: dict[int, Value | None] = {n: request.fields.get(n) for n in echoed}
-    values |= {12: local.strftime("%H%M%S"), 13: local.strftime("%m%d"), 39: response}
+    values |= {12: now, 13: today, 39: response}
     if task in _WITH_ACQUIRER:
         values[32] = profile.acquirer
     if task in _WITH_DAY:
-        values[15] = local.strftime("%m%d")
+        values[15] = today
     if task is Task.LOAD:
         values[44] = f"{profile.acquirer:<11}{profile.receiver:<11}"
     if task in (Task.LOAD, Task.BALANCE):
@@ -56,6 +58,13 @@ def answer_body(
     if sealed:
         values[MAC_FIELD] = bytes(MAC_LENGTH)
     return encode_body(Message.of(f"{int(request.mti) + 10:04d}", values))
+
+
+@lru_cache(maxsize=STAMPS_KEPT)
+def _stamps(at: datetime) -> tuple[str, str]:
+    """Fields 12 and 13; a batch asks for the same instant up to 64 times."""
+    local = at.astimezone(SHANGHAI)
+    return local.strftime("%H%M%S"), local.strftime("%m%d")
 
 
 def has_mac(body: bytes) -> bool:
