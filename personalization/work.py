@@ -264,7 +264,7 @@ def uncertain(tx: Tx, clock: Clock, claim: Claim, reason: str, seen: Seen | None
     Under an old token only the card is entered, with an incident of its own (I12): it is not forgotten.
     """
     seen = seen or Seen()
-    row = _owned(tx, claim)
+    row = _owned(tx, claim) or _retaken(tx, clock, claim)
     if row is None:
         _stray(tx, clock, claim, reason, seen)
         return
@@ -319,6 +319,18 @@ def _owned(tx: Tx, claim: Claim) -> WorkOrderRow | None:
     """The work order, locked, when the claim's token is its newest; None when the token is old."""
     row = by_id(tx, claim.work_order)
     return row if row.token == claim.token and row.station == claim.station else None
+
+
+def _retaken(tx: Tx, clock: Clock, claim: Claim) -> WorkOrderRow | None:
+    """A given-back work order that nobody took since, held again: its card must be found first (I6)."""
+    row = by_id(tx, claim.work_order)
+    lease = tx.get(leases.LeaseRow, (claim.batch, claim.work_order), with_for_update=True)
+    if row.state != WorkState.RELEASED or row.token != claim.token or lease is None:
+        return None
+    lease.state, lease.holder, lease.expires_at = leases.HELD, claim.station, clock.now()
+    step(row, WorkState.CLAIMED, WORK_ALLOWED)
+    row.station, row.tray = claim.station, claim.tray
+    return row
 
 
 def _lost(claim: Claim) -> Rejected:

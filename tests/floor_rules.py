@@ -75,7 +75,14 @@ def _one_of_each(cards: Sequence[PlasticRow], world: World) -> None:
 
 
 def _sums(tx: Tx) -> None:
-    """I3: for every lot, batch and station."""
+    """I3: for every lot, batch and station.
+
+    Where a journal was gone, a feed was assumed (the worst case); if it never happened, and the two who
+    searched took another stray for it, the books hold one plastic too many until the blind count.
+    """
+    assumed = tx.scalar(
+        select(func.count()).select_from(EventRow).where(EventRow.kind == "work_order.lost")
+    )
     for lot in tx.scalars(select(LotRow.lot)):
         sums = balance.lot_balance(tx, lot)
         assert sums.difference == 0, f"I3 lot {sums}"
@@ -83,7 +90,7 @@ def _sums(tx: Tx) -> None:
     for number in tx.scalars(select(BatchRow.number)):
         sums = balance.batch_balance(tx, number)
         assert sums.difference == 0, f"I3 batch {sums}"
-        assert sums.left >= 0, f"I3 batch {sums}"
+        assert sums.left >= -(assumed or 0), f"I3 batch {sums}"
     for name in tx.scalars(select(StationRow.name)):
         assert balance.station_balance(tx, name).difference == 0, "I3 station"
 

@@ -223,13 +223,27 @@ def test_a_late_station_may_only_say_that_its_card_is_waste(busy: Centre) -> Non
         assert balance.batch_balance(tx, newer.batch).difference == 0
 
 
-def test_a_late_station_that_lost_its_card_leaves_an_incident(busy: Centre) -> None:
+def test_a_late_station_that_lost_its_card_stops_the_queue_or_leaves_an_incident(
+    busy: Centre,
+) -> None:
     late = busy.claim()
     with busy.db.write() as tx:
         work.unfed(tx, busy.clock, late)
+    newer = busy.claim()
+    with busy.db.write() as tx:  # another claim runs: the stray card is looked for on its own
         work.uncertain(tx, busy.clock, late, "power loss during eject")
         assert tx.query(IncidentRow).one().kind == "LOST"
+        assert work.by_id(tx, newer.work_order).state == WorkState.CLAIMED
         assert balance.batch_balance(tx, late.batch).in_work == 1
+        work.unfed(tx, busy.clock, newer)
+    with (
+        busy.db.write() as tx
+    ):  # nobody has it: nothing is made again before the card is found (I6)
+        work.uncertain(tx, busy.clock, newer, "power loss during eject")
+        assert work.by_id(tx, newer.work_order).state == WorkState.UNCERTAIN
+        other = work.claim(tx, busy.clock, "S1", OPERATOR)
+        assert other is not None
+        assert other.work_order != newer.work_order
 
 
 def test_no_card_is_good_without_its_journal(busy: Centre) -> None:
