@@ -94,21 +94,19 @@ def test_t01_window_application_to_activated_card_all_18_transitions() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("before", list(State))
-def test_t01_no_step_outside_the_table(before: State) -> None:
+def test_t01_no_step_outside_the_table() -> None:
     town = city()
     with town.db.write() as tx:
         acc_no = town.apply(tx, 0)
         row = applications.by_number(tx, acc_no)
-        row.state = before
-        for after in State:
-            if after in ALLOWED[before] or after == before:
-                continue
-            with pytest.raises(Rejected, match="E-STATE") as refusal:
-                applications.advance(tx, town.clock, acc_no, after, "somebody")
-            assert set(str(refusal.value.facts["allowed"]).split(", ")) == (
-                {str(step) for step in ALLOWED[before]} or {"-"}
-            )
+        for before in State:
+            row.state = before
+            for after in set(State) - ALLOWED[before] - {before}:
+                with pytest.raises(Rejected, match="E-STATE") as refusal:
+                    applications.advance(tx, town.clock, acc_no, after, "somebody")
+                assert set(str(refusal.value.facts["allowed"]).split(", ")) == (
+                    {str(step) for step in ALLOWED[before]} or {"-"}
+                )
 
 
 def test_t03_returned_twice_then_a_person_calls() -> None:
