@@ -198,12 +198,12 @@ def drive(examples: int, steps: int) -> None:
 
 
 def test_a_random_day_breaks_no_rule() -> None:
-    drive(examples=6, steps=30)
+    drive(examples=3, steps=20)
 
 
 @pytest.mark.slow
 def test_many_random_days_break_no_rule() -> None:
     drive(
-        examples=int(os.environ.get("FLOOR_EXAMPLES", "60")),
-        steps=int(os.environ.get("FLOOR_STEPS", "60")),
+        examples=int(os.environ.get("FLOOR_EXAMPLES", "25")),
+        steps=int(os.environ.get("FLOOR_STEPS", "40")),
     )
