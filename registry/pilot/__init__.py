@@ -1,0 +1,1 @@
+"""The pilot itself: stages, duties, issues, hearings, publicity, workflows, summary (residence.md 16)."""
