@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from core import events
 from core.clock import Clock, business_date
@@ -17,7 +17,7 @@ from core.errors import Rejected
 from registry.dormancy.status import bcd
 from registry.dormancy.tables import ListEntryRow, ListVersionRow
 from registry.parameters import PILOT, Policy
-from registry.residence.domain import CAUSE_BIT, CardState, Hold
+from registry.residence.domain import CAUSE_BIT, CardState, ChipStatus, Hold
 from registry.residence.tables import CardRow, HoldRow, PermitRow
 
 ENTRY_LENGTH = 22
@@ -130,18 +130,23 @@ def _in_force(tx: Tx, version: int) -> dict[bytes, Entry]:
 
 
 def _wanted(tx: Tx, today: date, policy: Policy) -> dict[bytes, Entry]:
-    held: dict[str, set[str]] = {}
-    for permit_no, kind in tx.execute(select(HoldRow.permit_no, HoldRow.kind)):
-        held.setdefault(permit_no, set()).add(kind)
+    cancelled = set(tx.scalars(select(HoldRow.permit_no).where(HoldRow.kind == Hold.CANCELLED)))
     rows = tx.execute(
         select(CardRow, PermitRow)
         .join(PermitRow, PermitRow.permit_no == CardRow.permit_no)
-        .where(CardRow.issued_at.is_not(None))
+        .where(
+            CardRow.issued_at.is_not(None),
+            or_(
+                CardRow.state == CardState.VOID,
+                PermitRow.causes != 0,
+                PermitRow.status == ChipStatus.CANCELLED,
+            ),
+        )
     )
     found: dict[bytes, Entry] = {}
     for card, permit in rows:
         cause = permit.causes
-        if card.state == CardState.VOID or Hold.CANCELLED in held.get(permit.permit_no, ()):
+        if card.state == CardState.VOID or permit.permit_no in cancelled:
             cause |= CANCELLED_BIT
         entry = _entry(card, permit, cause, policy)
         if entry is not None and entry.expires >= today:
