@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-LIGHTEST_WAIT = 0.5  # seconds; the shortest deadline, whatever the scale
+LIGHTEST_WAIT = 1.0  # seconds; the shortest deadline, whatever the scale: a busy host is no silence
 SLOW_FACTOR = 3  # a machine may be this much slower than its profile before we give up
 LINE_MARGIN = 1.3
 REPLY_SECONDS = 2.0

@@ -25,7 +25,7 @@ def test_an_undisturbed_cycle_has_all_points() -> None:
         assert any(name in point for point in reaper.names), name
 
 
-@pytest.mark.parametrize("point", points(every=9, first=4))
+@pytest.mark.parametrize("point", points(every=18, first=10))
 def test_killed_here_and_there(point: int) -> None:
     survives(point)
 

@@ -98,6 +98,7 @@ def test_a_command_lost_on_the_line_is_not_carried_out_late() -> None:
         assert b.printer.state().last_answer == "ERR PARAM"
 
 
+@pytest.mark.slow
 def test_corrupted_pictures_pass_the_driver_and_are_seen_by_eye() -> None:
     """A download has no checksum (2.5): a flipped bit in a literal is printed; quality control finds it (8)."""
     silent = 0
@@ -125,6 +126,7 @@ def _clean_black() -> object:
         return b.simulator.machine.hopper[0].faces[Side.FRONT].planes[Panel.BLACK]
 
 
+@pytest.mark.slow
 def test_noise_all_day_long_never_makes_a_wrong_card() -> None:
     """One reply in twenty-five is damaged. Cards end good or rejected with a reason; none is lost or doubled."""
     with bench(cards=6, seed=3) as b:

@@ -298,6 +298,7 @@ SOAK_FAULTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_soak_every_card_is_accounted_for(seed: int) -> None:
     """Random faults, an operator who clears them, and a balance with difference zero (4.3, test 3)."""
