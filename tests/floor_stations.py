@@ -225,7 +225,8 @@ class ModelStation:
             if line.step is Step.BIND:
                 self.seen = Seen(str(line.facts["chip"]), str(line.facts["card"]))
         waste = Spoil(SpoilCode.PR4, "power", f"box-{self.name}")
-        if Step.SPOIL in done:
+        ways = [line.facts["to"] for line in lines if line.step is Step.EJECT]
+        if Step.SPOIL in done or "reject" in ways:
             self.spoil = waste
         if Step.FEED not in begun or (Step.FEED not in done and self.body is None):
             if Step.FEED in begun:
