@@ -66,16 +66,19 @@ def worker_entry(tx: Tx, day: date) -> IndicatorValue:
     )  # fmt: skip
     persons = tx.scalar(select(func.count(EmploymentRow.worker_id.distinct())).where(*at_work)) or 0
     records = tx.scalar(select(func.count()).select_from(EmploymentRow).where(*at_work)) or 0
-    owed = _owed(tx, day, at_work)
+    owed, guessed = _owed(tx, day, at_work)
     if records:
         owed = owed * persons // records  # jobs to persons
     source = "declared, recorded or inspected headcount; uncovered ones by size and kind"
-    method = Method.ESTIMATE if owing(tx)[0] - covered(tx, day) else Method.CENSUS
+    method = Method.ESTIMATE if guessed else Method.CENSUS
     return value("E2", day, persons, owed, source, method)
 
 
-def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> int:
-    """Workers owed by covered employers (the most of what is known), and an estimate for the others."""
+def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> tuple[int, int]:
+    """Workers owed: what is known of covered and of inspected employers, an estimate for the others.
+
+    Also how many employers had to be estimated: with none of them the figure is counted.
+    """
     active = dict(
         tx.execute(
             select(EmploymentRow.employer_id, func.count())
@@ -101,7 +104,8 @@ def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> int:
         elif row.code in codes and (inspected := seen.get(row.id)):
             total += inspected
             codes = codes - {row.code}
-    return total + _estimated(codes - lists, tx, known)
+    unknown = codes - lists
+    return total + _estimated(unknown, tx, known), len(unknown)
 
 
 def _estimated(codes: set[str], tx: Tx, known: Mapping[str, list[int]]) -> int:
