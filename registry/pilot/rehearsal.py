@@ -7,6 +7,7 @@ and the blind field check at the end. `rehearse` ends with the indicators of bot
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import select
 
@@ -81,14 +82,14 @@ class _Rehearsal:
         self._diary: dict[date, list[Callable[[Tx], None]]] = defaultdict(list)
         for number, job in enumerate(world.jobs):
             if job.told:
-                self._diary[job.told].append(lambda tx, n=number: self._tell_hire(tx, n))
+                self._diary[job.told].append(partial(self._tell_hire, number=number))
             if job.end_told:
-                self._diary[job.end_told].append(lambda tx, n=number: self._tell_end(tx, n))
+                self._diary[job.end_told].append(partial(self._tell_end, number=number))
         for number, stay in enumerate(world.stays):
             if stay.told:
-                self._diary[stay.told].append(lambda tx, n=number: self._tell_move_in(tx, n))
+                self._diary[stay.told].append(partial(self._tell_move_in, number=number))
             if stay.until_told:
-                self._diary[stay.until_told].append(lambda tx, n=number: self._tell_move_out(tx, n))
+                self._diary[stay.until_told].append(partial(self._tell_move_out, number=number))
 
     def set_up(self) -> None:
         """Codes, plates and cards; accounts; the feeds; duties; trained staff and signed points."""
