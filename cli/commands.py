@@ -35,6 +35,7 @@ NOUNS = {
     "incident": Noun("backlog", "incident_app", "What two people have to explain. 异常事件。"),
     "report": Noun("report", "app", "Shift, batch, stock and figures. 报表。"),
     "permit": Noun("permit", "app", "Permits and why they sleep. 居住证状态。"),
+    "pilot": Noun("pilot", "app", "The pilot: stages, rules, a rehearsal. 试点。"),
     "terminal": Noun("terminal", "terminal", "A merchant's terminal. 商户终端。"),
     "host": Noun("host", "app", "The purse host that terminals talk to. 电子钱包主机。"),
     "purse": Noun("purse", "app", "One purse: state and statement. 电子钱包查询。"),

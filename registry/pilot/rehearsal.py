@@ -41,6 +41,7 @@ AUDITOR = Actor.of("audit office", Role.AUDITOR)
 SET_UP = date(2007, 3, 5)
 APPLY, APPROVE = date(2007, 5, 8), date(2007, 5, 14)
 SLEEP_WATCH = (LOST_JOB, NEW_JOB + timedelta(days=3))  # the sweeps that see the holders' story
+OFFICE_DAYS = (DUE, APPLY, APPROVE, LAST)
 MAX_SAMPLE = 2_000
 QUITS = "02"
 Progress = Callable[[str, int, int], None]
@@ -138,7 +139,10 @@ class _Rehearsal:
                 readiness.sign(tx, self._clock, point.code, Office.DISTRICT, OFFICE)
 
     def live(self, day: date) -> None:
-        """One day: what is told today, and what the offices do."""
+        """One day: what is told today, and what the offices do. Most days nobody has anything to do."""
+        watched = SLEEP_WATCH[0] <= day <= SLEEP_WATCH[1]
+        if day not in self._diary and not watched and day not in OFFICE_DAYS:
+            return
         with self._db.write() as tx:
             for tell in self._diary.pop(day, ()):
                 tell(tx)
@@ -149,9 +153,8 @@ class _Rehearsal:
                 self._apply(tx)
             if day == APPROVE:
                 self._approve(tx)
-            tasks.escalate(tx, self._clock)
-            watched = SLEEP_WATCH[0] <= day <= SLEEP_WATCH[1]
-            if watched or day in (DUE, APPLY, LAST):
+            if watched or day in OFFICE_DAYS:
+                tasks.escalate(tx, self._clock)
                 employment.heartbeat(tx, self._clock)
                 rental.heartbeat(tx, self._clock)
                 deliver_all(tx, self._clock)

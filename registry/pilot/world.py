@@ -16,7 +16,7 @@ from registry.synthetic import Address, Employer, Resident
 
 PERSONS = 183_900
 EMPLOYERS = 3_600
-MIN_PERSONS, MAX_PERSONS = 100, 20_000
+MIN_PERSONS, MAX_PERSONS = 180, 20_000  # fewer prove nothing by a sample
 PERSONS_PER_HOME = 2
 BUILD_UP = date(2007, 3, 10)  # first jobs; homes are older
 DUE = date(2007, 4, 30)  # end of preparation: E1, E2, A, P are due

@@ -1,0 +1,133 @@
+"""``citycard pilot``: stages, duties, rule profiles, the city plan, and a whole pilot in compressed time."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.output import EXIT_NO, json_object, note, result
+
+app = typer.Typer(help="The pilot: stages, rules, a rehearsal. 试点。", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+DEFAULT_OUT = Path("citycard-pilot")
+
+
+@app.command("stages")
+def show_stages(as_json: Json = False) -> None:
+    """Stages with their days and what each allows. 试点阶段。"""
+    from registry.pilot.stages import stages
+
+    found: list[dict[str, Any]] = [
+        {
+            "stage": one.name,
+            "zh": one.name_zh,
+            "first": one.first.isoformat(),
+            "last": one.last.isoformat(),
+            "allows": sorted(one.allows),
+        }
+        for one in stages()
+    ]
+    if as_json:
+        json_object({"schema": "citycard/pilot-stages/1", "stages": found})
+        return
+    for one in found:
+        result(f"{one['first']} to {one['last']}  {one['stage']:12} {', '.join(one['allows'])}")
+
+
+@app.command("duties")
+def show_duties(as_json: Json = False) -> None:
+    """Every duty of the order with owner and deadline. 任务清单。"""
+    from registry.pilot.tasks import duties
+
+    if as_json:
+        found = [{**vars(one), "deadline": one.deadline.isoformat()} for one in duties()]
+        json_object({"schema": "citycard/pilot-duties/1", "duties": found})
+        return
+    for one in duties():
+        result(f"{one.id}  {one.deadline}  {one.owner:13} {one.text_zh}")
+
+
+@app.command("rules")
+def show_rules(as_json: Json = False) -> None:
+    """Every parameter with its value and the rule text it fills in. 规则与参数对照。"""
+    from registry.parameters import PILOT
+    from registry.pilot.parameters import links
+
+    rows = [
+        {
+            "parameter": name,
+            "page": link.page,
+            "value": str(getattr(PILOT, name)),
+            "rule": link.rule,
+        }
+        for name, link in links().items()
+    ]
+    if as_json:
+        json_object({"schema": "citycard/pilot-rules/1", "rules": rows})
+        return
+    for row in rows:
+        result(f"{row['page']:22} {row['value']:16} {row['rule']}")
+
+
+@app.command("plan")
+def show_plan(as_json: Json = False) -> None:
+    """The city-wide plan: cards a day, machines, windows per district. 全市推行方案。"""
+    from registry.pilot import rollout
+
+    phases = rollout.plan(rollout.districts())
+    if as_json:
+        json_object(
+            {"schema": "citycard/pilot-plan/1", "phases": [dict(vars(one)) for one in phases]}
+        )
+        return
+    for one in phases:
+        source = "" if one.sourced else "  (people: assumed)"
+        result(
+            f"{one.district}  {one.cards} cards, {one.cards_a_day} a day, {one.machines} machines,"
+            f" {one.windows} windows{source}"
+        )
+
+
+@app.command("run")
+def run(
+    scale: Annotated[float, typer.Option(help="Share of the district's 183,900 people.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pilot.")] = 20070501,
+    profile: Annotated[str, typer.Option(help="clean or dirty.")] = "clean",
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the results.")] = DEFAULT_OUT,
+    as_json: Json = False,
+) -> None:
+    """A whole pilot in compressed time, measured against its known truth. 试点演练。
+
+    Ends with 0 when every indicator is what the truth says and the verdicts are the profile's, else with 1.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from registry.pilot.world import PROFILES
+    from runtime.pilot_run import run as rehearse
+
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"choose one of {', '.join(PROFILES)}")
+    if out.exists() and any(out.iterdir()):
+        raise typer.BadParameter(f"{out} is not empty")
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        task = bar.add_task("pilot", total=None)
+
+        def show(day: str, done: int, total: int) -> None:
+            bar.update(task, description=day, completed=done, total=total)
+
+        try:
+            outcome = rehearse(out, profile, scale, seed, show)
+        except ValueError as problem:
+            raise typer.BadParameter(str(problem)) from None
+    if as_json:
+        json_object({"schema": "citycard/pilot-run/1", **outcome.as_json()})
+    else:
+        for line in outcome.lines:
+            sign = "=" if line.equal else "≠"
+            result(f"{line.id:3} {line.shown:26} {line.verdict:14} {sign} truth {line.wanted}")
+        result(f"report {outcome.digest}")
+        note(f"results in {out}")
+    if not outcome.good:
+        raise typer.Exit(EXIT_NO)

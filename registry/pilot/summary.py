@@ -1,0 +1,309 @@
+"""The summary report 试点总结报告 (residence.md 16): thirteen sections from one frozen snapshot.
+
+`freeze` reads the register once into plain values; everything after it is a pure function of that snapshot, so the
+same snapshot gives the same bytes and one changed fact changes the cells that speak of it alone. The digest goes
+into the event log, which is sealed: a report that was exchanged later is noticed.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import func, select
+
+from core import events
+from core.clock import Clock
+from core.db import Tx
+from core.errors import EvidenceMismatch
+from registry.dormancy import whatif
+from registry.dormancy.tables import SpellRow
+from registry.exchange.tables import DeadLetterRow, MessageRow, ReconciliationRow
+from registry.indicators.tables import IndicatorRow
+from registry.parameters import PILOT
+from registry.pilot import issues, parameters, rollout, stages
+from registry.pilot.purse_result import PurseFigures, go_no_go
+from registry.pilot.tables import OpinionRow, SummaryRow, TaskRow, WorkflowRow
+from registry.points import burst, readiness, training
+from registry.points.places import COUNT
+from registry.points.tables import SecondmentRow
+from registry.residence import fees
+from registry.residence.domain import ChipStatus
+from registry.residence.tables import ApplicationRow, CardRow, PermitRow
+from registry.roles import Actor, Role, require
+from registry.services.tables import ServiceRow
+
+STREET_DIGITS = 9
+Snapshot = dict[str, Any]
+TITLES = (
+    "1 Figures at a glance", "2 Indicators", "3 Trial run of the three systems",
+    "4 Dormancy and activation", "5 Burst mode and capacity", "6 Production and fees",
+    "7 Purse: go or no go", "8 Services", "9 Points, training, secondments",
+    "10 Opinions and proposed changes", "11 Risks and open issues", "12 City-wide plan", "13 Annex",
+)  # fmt: skip
+
+
+def freeze(tx: Tx, clock: Clock, as_of: date, purse: PurseFigures | None = None) -> Snapshot:
+    """Everything the report says, as plain values, in one transaction."""
+    return {
+        "as_of": as_of.isoformat(),
+        "sections": dict(
+            zip(
+                TITLES,
+                (
+                    _glance(tx), _indicators(tx), _trial(tx), _dormancy(tx, as_of), _burst(),
+                    _production(tx), _purse(purse), _services(tx), _points(tx, clock),
+                    _opinions(tx), _risks(tx), [asdict(one) for one in rollout.plan(rollout.districts())],
+                    _annex(tx, as_of),
+                ),
+                strict=True,
+            )
+        ),
+    }  # fmt: skip
+
+
+def _count(tx: Tx, *columns: Any) -> list[dict[str, Any]]:
+    """Rows of a grouped count, ordered by their group."""
+    found = tx.execute(select(*columns, func.count()).group_by(*columns).order_by(*columns))
+    return [
+        {**{c.key: v for c, v in zip(columns, row, strict=False)}, "count": row[-1]}
+        for row in found
+    ]
+
+
+def _glance(tx: Tx) -> list[dict[str, Any]]:
+    permits = list(tx.scalars(select(PermitRow)))
+    lines = [
+        *(("status", ChipStatus(one.status).name) for one in permits),
+        *(("street", one.address_code[:STREET_DIGITS]) for one in permits),
+        *(("week", f"{one.issued_on:%G-W%V}") for one in permits),
+        *(("point", one) for one in tx.scalars(select(ApplicationRow.point))),
+    ]
+    return [
+        {"by": by, "value": value, "count": count}
+        for (by, value), count in sorted(Counter(lines).items())
+    ]
+
+
+def _indicators(tx: Tx) -> list[dict[str, Any]]:
+    rows = tx.scalars(
+        select(IndicatorRow).order_by(
+            IndicatorRow.indicator, IndicatorRow.scope, IndicatorRow.as_of
+        )
+    )
+    return [
+        {
+            "indicator": row.indicator, "as_of": row.as_of.isoformat(), "scope": row.scope,
+            "numerator": row.numerator, "denominator": row.denominator, "method": row.method,
+            "interval": "" if row.low is None or row.high is None else f"{row.low:.4f}-{row.high:.4f}",
+            "target": row.target_percent, "verdict": row.verdict, "source": row.source,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def _trial(tx: Tx) -> list[dict[str, Any]]:
+    lines = [
+        {"what": f"messages of {one['source']}", "count": one["count"]}
+        for one in _count(tx, MessageRow.source)
+    ]
+    lines += [
+        {"what": f"dead letters {one['code']} {one['state']}", "count": one["count"]}
+        for one in _count(tx, DeadLetterRow.code, DeadLetterRow.state)
+    ]
+    subjects, differing = tx.execute(
+        select(func.sum(ReconciliationRow.subjects), func.sum(ReconciliationRow.differing))
+    ).one()
+    lines += [
+        {"what": "subjects reconciled", "count": subjects or 0},
+        {"what": "of them differing", "count": differing or 0},
+    ]
+    lines += [{"what": f"issues closed, {c}", "count": n} for c, n in issues.by_cause(tx).items()]
+    median = issues.median_open(tx)
+    lines.append(
+        {
+            "what": "median open time, s",
+            "count": None if median is None else int(median.total_seconds()),
+        }
+    )
+    return lines  # fmt: skip
+
+
+def _dormancy(tx: Tx, as_of: date) -> list[dict[str, Any]]:
+    lines = [
+        {"what": f"sleeps {one['cause']} {one['outcome'] or 'ASLEEP'}", "count": one["count"]}
+        for one in _count(tx, SpellRow.cause, SpellRow.outcome)
+    ]
+    return lines + [
+        {"what": "what-if", **{name: str(value) for name, value in asdict(outcome).items()}}
+        for outcome in whatif.compare(tx, as_of)
+    ]
+
+
+def _burst() -> list[dict[str, Any]]:
+    line = burst.Line()
+    return [
+        {"days": days, "cards_a_day": daily, "machines": burst.machines(daily, line)}
+        for days in (60, 98)
+        for daily in [burst.cards_a_day(183_900, Fraction(85, 100), days)]
+    ]
+
+
+def _production(tx: Tx) -> list[dict[str, Any]]:
+    lines = [
+        {"what": f"cards {one['state']}", "count": one["count"]}
+        for one in _count(tx, CardRow.state)
+    ]
+    paid, refunded = fees.balance(tx)
+    return [
+        *lines,
+        {"what": "fees paid, fen", "count": paid},
+        {"what": "fees refunded, fen", "count": refunded},
+    ]
+
+
+def _purse(purse: PurseFigures | None) -> list[dict[str, Any]]:
+    table = go_no_go(purse)
+    lines = [{"criterion": name, "figure": figure, "met": met} for name, figure, met in table]
+    return [*lines, {"criterion": "answer", "figure": "", "met": all(met for *_, met in table)}]
+
+
+def _services(tx: Tx) -> list[dict[str, Any]]:
+    rows = tx.scalars(select(ServiceRow).order_by(ServiceRow.code))
+    return [{"service": row.code, "version": row.version, "state": row.state} for row in rows]
+
+
+def _points(tx: Tx, clock: Clock) -> list[dict[str, Any]]:
+    staff = training.coverage(tx, clock)
+    away = tx.scalar(select(func.count()).where(SecondmentRow.returned_at.is_(None))) or 0
+    back = tx.scalar(select(func.count()).where(SecondmentRow.returned_at.is_not(None))) or 0
+    figures = (
+        ("points ready", len(readiness.ready_points(tx, clock)), COUNT),
+        ("staff certified", staff.certified, staff.required),
+        ("secondments returned", back, back + away),
+    )
+    return [{"what": what, "numerator": n, "denominator": d} for what, n, d in figures]
+
+
+def _opinions(tx: Tx) -> list[dict[str, Any]]:
+    return _count(tx, OpinionRow.rule, OpinionRow.channel, OpinionRow.disposition)
+
+
+def _risks(tx: Tx) -> list[dict[str, Any]]:
+    lines = [
+        {"what": "open issue", "id": one.id, "severity": one.severity, "system": one.system}
+        for one in issues.open_issues(tx)
+    ]
+    late = tx.scalars(select(TaskRow).where(TaskRow.done_at.is_(None)).order_by(TaskRow.id))
+    return lines + [
+        {"what": "open duty", "id": row.id, "owner": row.owner, "deadline": row.deadline.isoformat()}
+        for row in late
+    ]  # fmt: skip
+
+
+def _annex(tx: Tx, as_of: date) -> list[dict[str, Any]]:
+    versions = tx.scalars(select(WorkflowRow).order_by(WorkflowRow.version))
+    return [
+        *parameters.rule_export(tx, as_of),
+        {"workflow": 1, "valid_from": "", "reason": "as first enacted"},
+        *(
+            {"workflow": row.version, "valid_from": row.valid_from.isoformat(), "reason": row.reason}
+            for row in versions
+        ),
+        *(
+            {"stage": one.name, "first": one.first.isoformat(), "last": one.last.isoformat()}
+            for one in stages.stages()
+        ),
+        {"limit": f"policy {PILOT.version}; the two registers behind E2 are not independent of each other"},
+    ]  # fmt: skip
+
+
+def as_json(snapshot: Snapshot) -> str:
+    """The report as one JSON object."""
+    return json.dumps(snapshot, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+
+def digest(snapshot: Snapshot) -> str:
+    """SHA-256 of the JSON, 64 hex digits."""
+    return hashlib.sha256(as_json(snapshot).encode()).hexdigest()
+
+
+def annexes(snapshot: Snapshot) -> dict[str, str]:
+    """One CSV per section, named ``section-NN.csv``."""
+    found = {}
+    for title, rows in snapshot["sections"].items():
+        out = io.StringIO()
+        columns = _columns(rows)
+        writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        found[f"section-{int(title.split()[0]):02d}.csv"] = out.getvalue()
+    return found
+
+
+def markdown(snapshot: Snapshot) -> str:
+    """The report to read; a section without rows says so."""
+    lines = [f"# Summary of the pilot 试点总结报告, {snapshot['as_of']}", ""]
+    for title, rows in snapshot["sections"].items():
+        lines += [f"## {title}", ""]
+        if not rows:
+            lines += ["Nothing was recorded.", ""]
+            continue
+        columns = _columns(rows)
+        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+        lines += [
+            "| " + " | ".join(_cell(row.get(name)) for name in columns) + " |" for row in rows
+        ]
+        lines.append("")
+    return "\n".join([*lines, f"SHA-256 of the data: {digest(snapshot)}", ""])
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value).replace("|", "/").replace("\n", " ")
+
+
+def cells(snapshot: Snapshot) -> Mapping[tuple[str, int, str], Any]:
+    """Every cell by section, row and column: two reports are compared with these."""
+    return {
+        (title, number, name): value
+        for title, rows in snapshot["sections"].items()
+        for number, row in enumerate(rows)
+        for name, value in row.items()
+    }
+
+
+def publish(tx: Tx, clock: Clock, snapshot: Snapshot, actor: Actor) -> str:
+    """Keep the report's digest, in the register and as an event; the same report again changes nothing.
+
+    Raises NotAllowed E-ROLE; Rejected E-STAGE outside the summary stage.
+    """
+    require(actor, Role.PILOT_OFFICE)
+    stages.require_allowed(clock, stages.Activity.SUMMARISE)
+    found = digest(snapshot)
+    if tx.get(SummaryRow, found) is None:
+        as_of = date.fromisoformat(snapshot["as_of"])
+        tx.add(SummaryRow(digest=found, as_of=as_of, made_at=clock.now(), made_by=actor.name))
+        tx.flush()
+        events.append(tx, clock, "pilot.summary_made", found, actor=actor.name)
+    return found
+
+
+def verify(tx: Tx, text: str) -> None:
+    """Whether a report's JSON text is one that was published. Raises EvidenceMismatch E-SUMMARY."""
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if tx.get(SummaryRow, found) is None:
+        raise EvidenceMismatch("E-SUMMARY", "no report with this content was published")

@@ -1,0 +1,119 @@
+"""One pilot from its truth to the summary report, in a folder: what the registers found beside what is true.
+
+Files: ``truth.jsonl``, ``expected.json``, ``measured.json``, ``report.md``, ``report.json``, ``annex/*.csv`` and
+the database ``pilot.db``. No name and no number of a person stands in any of them but the database.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from core.clock import SHANGHAI, FixedClock
+from core.db import Database
+from registry.indicators.statistics import Verdict
+from registry.indicators.values import IndicatorValue
+from registry.pilot import expected, rehearsal, summary, world
+from registry.pilot.expected import Expected
+from registry.points import training
+from runtime.services import declare_tables
+
+SUMMARY_DAY = datetime(2007, 9, 20, 9, tzinfo=SHANGHAI)
+GOOD = (Verdict.MET, Verdict.REPORT)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One indicator: what was found, what is true."""
+
+    id: str
+    shown: str
+    verdict: str
+    wanted: str
+    equal: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The whole run. `failed`: indicators that miss their target; `planted`: those that should."""
+
+    profile: str
+    persons: int
+    lines: tuple[Line, ...]
+    failed: tuple[str, ...]
+    planted: tuple[str, ...]
+    digest: str
+
+    @property
+    def good(self) -> bool:
+        """Everything as the truth says, and the planted targets missed, no others."""
+        return all(line.equal for line in self.lines) and self.failed == self.planted
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json`` and measured.json."""
+        return {**asdict(self), "good": self.good}
+
+
+def run(
+    out: Path, profile: str, scale: float, seed: int, progress: Callable[[str, int, int], None]
+) -> Outcome:
+    """Run a pilot into the folder `out`. ValueError for a scale outside the limits."""
+    truth = world.make(profile, scale, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(one, ensure_ascii=False, sort_keys=True) for one in truth.truth())
+    (out / "truth.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    wanted = expected.expected(truth)
+    _write_json(out / "expected.json", {one.id: _share(one.share) for one in wanted})
+    declare_tables()
+    db = Database(f"sqlite:///{out / 'pilot.db'}")
+    try:
+        db.create_tables()
+        found = rehearsal.rehearse(db, truth, progress)
+        digest = _report(db, out)
+    finally:
+        db.close()
+    outcome = _compare(truth, found, wanted, digest)
+    _write_json(out / "measured.json", outcome.as_json())
+    return outcome
+
+
+def _report(db: Database, out: Path) -> str:
+    """Send the lent people home, freeze, publish, write the three forms of the report."""
+    clock = FixedClock(SUMMARY_DAY)
+    with db.write() as tx:
+        training.end_secondments(tx, clock, everybody=True)
+        snapshot = summary.freeze(tx, clock, SUMMARY_DAY.date())
+        digest = summary.publish(tx, clock, snapshot, rehearsal.OFFICE)
+    (out / "report.json").write_text(summary.as_json(snapshot), "utf-8")
+    (out / "report.md").write_text(summary.markdown(snapshot), "utf-8")
+    (out / "annex").mkdir(exist_ok=True)
+    for name, text in summary.annexes(snapshot).items():
+        (out / "annex" / name).write_text(text, "utf-8")
+    return digest
+
+
+def _compare(
+    truth: world.World, found: list[IndicatorValue], wanted: list[Expected], digest: str
+) -> Outcome:
+    by_id = {one.id: one for one in found}
+    lines = []
+    for want in wanted:
+        got = by_id[want.id]
+        share = Fraction(got.numerator, got.denominator) if got.denominator else None
+        lines.append(Line(got.id, got.shown, got.verdict, _share(want.share), share == want.share))
+    failed = sorted(one.id for one in found if one.verdict not in GOOD)
+    planted = sorted(truth.profile.fails)
+    return Outcome(
+        truth.profile.name, len(truth.residents), tuple(lines), tuple(failed), tuple(planted), digest
+    )  # fmt: skip
+
+
+def _share(share: Fraction) -> str:
+    return f"{share.numerator}/{share.denominator}"
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -1,0 +1,121 @@
+"""A whole pilot against its known truth: clean meets every target, dirty misses the planted three."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import pilot
+from registry.pilot import expected, world
+from registry.pilot.world import PROFILES
+from runtime import pilot_run
+
+SCALE = 0.001  # 184 persons
+SEED = 20070501
+
+
+def quiet(day: str, done: int, total: int) -> None:
+    """No bar in a test."""
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pilot_run.Outcome]:
+    out = tmp_path_factory.mktemp("pilot") / "clean"
+    return out, pilot_run.run(out, "clean", SCALE, SEED, quiet)
+
+
+def test_the_clean_world_meets_every_target_and_equals_its_truth(
+    clean: tuple[Path, pilot_run.Outcome],
+) -> None:
+    _, outcome = clean
+    assert [line.id for line in outcome.lines if not line.equal] == []
+    assert outcome.failed == ()
+    assert {line.id for line in outcome.lines} >= {"E1", "E2", "R1", "R2", "A1", "A2", "A3", "A4"}
+
+
+@pytest.mark.slow
+def test_the_dirty_world_misses_exactly_what_was_planted(tmp_path: Path) -> None:
+    outcome = pilot_run.run(tmp_path / "dirty", "dirty", 0.001, SEED, quiet)
+    assert [line.id for line in outcome.lines if not line.equal] == []
+    assert outcome.failed == outcome.planted == ("A4", "E1", "R2")
+    assert outcome.good
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_answers_and_another_seed_others(
+    clean: tuple[Path, pilot_run.Outcome], tmp_path: Path
+) -> None:
+    out, _ = clean
+    pilot_run.run(tmp_path / "again", "clean", SCALE, SEED, quiet)
+    for name in ("truth.jsonl", "expected.json", "measured.json", "report.md", "report.json"):
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_t25_no_file_of_the_run_names_a_person(clean: tuple[Path, pilot_run.Outcome]) -> None:
+    out, _ = clean
+    people = world.make("clean", SCALE, SEED).residents
+    files = [path for path in out.rglob("*") if path.suffix in (".json", ".jsonl", ".md", ".csv")]
+    assert len(files) == 5 + 13
+    for path in files:
+        text = path.read_text("utf-8")
+        for person in people:
+            assert person.citizen_id not in text, path.name
+            assert person.phone not in text, path.name
+            assert not re.search(f"(?<!\\w){person.name}(?!\\w)", text), path.name
+
+
+def test_t25_no_event_of_the_run_names_a_person(clean: tuple[Path, pilot_run.Outcome]) -> None:
+    from core import events
+    from core.db import Database
+
+    out, _ = clean
+    people = world.make("clean", SCALE, SEED).residents
+    db = Database(f"sqlite:///{out / 'pilot.db'}")
+    seq, texts = 0, []
+    with db.read() as tx:
+        while page := events.after(tx, seq):
+            texts += [
+                f"{e.subject} {e.actor} {json.dumps(dict(e.data), ensure_ascii=False)}"
+                for e in page
+            ]
+            seq = page[-1].seq
+    db.close()
+    whole = "\n".join(texts)
+    assert "pilot.summary" not in whole  # kinds are no part of what is searched
+    assert len(texts) > 50
+    for person in people:
+        assert person.citizen_id not in whole
+        assert person.phone not in whole
+        assert f'"{person.name}"' not in whole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_worlds_hold_exactly_what_their_profile_plants(seed: int) -> None:
+    clean, dirty = (world.make(name, 0.005, seed) for name in ("clean", "dirty"))
+    shares = [{one.id: one.share for one in expected.expected(w)} for w in (clean, dirty)]
+    assert shares[0]["E1"] * 100 >= 80 > shares[1]["E1"] * 100
+    assert shares[0]["A4"] == 1 > shares[1]["A4"] >= expected.Fraction(985, 1_000)
+    assert shares[0]["R2"] >= expected.Fraction(99, 100)
+    assert expected.Fraction(925, 1_000) <= shares[1]["R2"] <= expected.Fraction(931, 1_000)
+    for share in shares:
+        assert share["E2"] * 100 >= 85
+        assert share["R1"] * 100 >= 98
+    assert PROFILES["clean"].fails == frozenset()
+
+
+def test_the_commands_answer(tmp_path: Path) -> None:
+    runner = CliRunner()
+    for noun, count in (("stages", 3), ("duties", 60), ("rules", 33), ("plan", 2)):
+        text = runner.invoke(pilot.app, [noun])
+        assert text.exit_code == 0, noun
+        assert len(text.stdout.strip().splitlines()) == count, noun
+        made = json.loads(runner.invoke(pilot.app, [noun, "--json"]).stdout)
+        assert made["schema"] == f"citycard/pilot-{noun}/1"
+    for wrong in (["--profile", "muddy"], ["--scale", "0.00001"], ["--scale", "2"]):
+        refused = runner.invoke(pilot.app, ["run", "--out", str(tmp_path / "x"), *wrong])
+        assert refused.exit_code == 2, wrong
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").write_text("mine", "utf-8")
+    assert runner.invoke(pilot.app, ["run", "--out", str(tmp_path / "full")]).exit_code == 2
