@@ -121,7 +121,7 @@ def test_deadlines_follow_the_movement_and_the_line() -> None:
     """2 s, 1.3 times the line, 3 times the movement. Source: printer.md 2.7."""
     assert CLASSIC.deadline("Sis", 5, 115_200) == pytest.approx(2 + 3 * 2.2, abs=0.01)
     assert CLASSIC.deadline("Dbc;y;32;95056", 115_200, 115_200) == pytest.approx(2 + 13)
-    assert INSTANT.deadline("Scp", 5, 9_600) == 0.5
+    assert INSTANT.deadline("Scp", 5, 9_600) == 1.0
 
 
 # -- the printer's end ----------------------------------------------------------------------------------
