@@ -27,7 +27,7 @@ from registry.dormancy.tables import SpellRow
 from registry.exchange.tables import DeadLetterRow, MessageRow, ReconciliationRow
 from registry.indicators.tables import IndicatorRow
 from registry.parameters import PILOT
-from registry.pilot import issues, parameters, rollout, stages
+from registry.pilot import issues, parameters, publicity, rollout, stages
 from registry.pilot.purse_result import PurseFigures, go_no_go
 from registry.pilot.tables import OpinionRow, SummaryRow, TaskRow, WorkflowRow
 from registry.points import burst, readiness, training
@@ -192,7 +192,11 @@ def _points(tx: Tx, clock: Clock) -> list[dict[str, Any]]:
 
 
 def _opinions(tx: Tx) -> list[dict[str, Any]]:
-    return _count(tx, OpinionRow.rule, OpinionRow.channel, OpinionRow.disposition)
+    told = [
+        {"publicity": channel, "count": count}
+        for channel, count in publicity.by_channel(tx).items()
+    ]
+    return _count(tx, OpinionRow.rule, OpinionRow.channel, OpinionRow.disposition) + told
 
 
 def _risks(tx: Tx) -> list[dict[str, Any]]:

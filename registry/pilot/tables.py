@@ -127,3 +127,14 @@ class SummaryRow(Table):
     as_of: Mapped[date] = mapped_column(Date)
     made_at: Mapped[datetime] = mapped_column(Instant)
     made_by: Mapped[str] = mapped_column(String(60))
+
+
+class PublicityRow(Table):
+    """Something told to the public through a channel."""
+
+    __tablename__ = "pilot_publicity"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(8), index=True)
+    told_on: Mapped[date] = mapped_column(Date)
+    title: Mapped[str] = mapped_column(String(200))
