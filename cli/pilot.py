@@ -127,6 +127,8 @@ def run(
         for line in outcome.lines:
             sign = "=" if line.equal else "≠"
             result(f"{line.id:3} {line.shown:26} {line.verdict:14} {sign} truth {line.wanted}")
+        for kind, (found, made) in outcome.slips.items():
+            result(f"mistakes {kind:6} {found} of {made} noticed")
         result(f"report {outcome.digest}")
         note(f"results in {out}")
     if not outcome.good:

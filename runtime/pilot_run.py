@@ -5,6 +5,7 @@ the database ``pilot.db``. No name and no number of a person stands in any of th
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,9 +16,9 @@ from typing import Any
 from core.clock import SHANGHAI, FixedClock
 from core.db import Database
 from registry.indicators.statistics import Verdict
-from registry.indicators.values import IndicatorValue
 from registry.pilot import expected, rehearsal, summary, world
 from registry.pilot.expected import Expected
+from registry.pilot.rehearsal import Rehearsed
 from registry.points import training
 from runtime.services import declare_tables
 
@@ -38,19 +39,24 @@ class Line:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The whole run. `failed`: indicators that miss their target; `planted`: those that should."""
+    """The whole run. `failed`: indicators that miss their target; `planted`: those that should.
+
+    `slips`: mistakes of employers by kind, those the registers noticed and those that were made.
+    """
 
     profile: str
     persons: int
     lines: tuple[Line, ...]
     failed: tuple[str, ...]
     planted: tuple[str, ...]
+    slips: dict[str, tuple[int, int]]
     digest: str
 
     @property
     def good(self) -> bool:
-        """Everything as the truth says, and the planted targets missed, no others."""
-        return all(line.equal for line in self.lines) and self.failed == self.planted
+        """Everything as the truth says, every mistake noticed, and the planted targets missed, no others."""
+        noticed = all(found == made for found, made in self.slips.values())
+        return noticed and all(line.equal for line in self.lines) and self.failed == self.planted
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json`` and measured.json."""
@@ -96,9 +102,11 @@ def _report(db: Database, out: Path) -> str:
 
 
 def _compare(
-    truth: world.World, found: list[IndicatorValue], wanted: list[Expected], digest: str
+    truth: world.World, rehearsed: Rehearsed, wanted: list[Expected], digest: str
 ) -> Outcome:
+    found = rehearsed.indicators
     by_id = {one.id: one for one in found}
+    made = Counter(truth.slips.values())
     lines = []
     for want in wanted:
         got = by_id[want.id]
@@ -106,8 +114,10 @@ def _compare(
         lines.append(Line(got.id, got.shown, got.verdict, _share(want.share), share == want.share))
     failed = sorted(one.id for one in found if one.verdict not in GOOD)
     planted = sorted(truth.profile.fails)
+    slips = {slip.value: (rehearsed.noticed[slip], made[slip]) for slip in world.Slip}
     return Outcome(
-        truth.profile.name, len(truth.residents), tuple(lines), tuple(failed), tuple(planted), digest
+        truth.profile.name, len(truth.residents), tuple(lines), tuple(failed), tuple(planted), slips,
+        digest,
     )  # fmt: skip
 
 

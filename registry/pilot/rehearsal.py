@@ -4,8 +4,9 @@ Preparation (codes, plates, accounts, feeds, readiness), the trial run with its 
 and the blind field check at the end. `rehearse` ends with the indicators of both dates kept in the register.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from core.clock import SHANGHAI, FixedClock
 from core.db import Database, Tx
+from core.errors import Rejected
 from registry.dormancy import engine
 from registry.employment import accounts, feeds, inspections
 from registry.employment import service as employment
@@ -20,7 +22,18 @@ from registry.indicators import compute, samples, values
 from registry.indicators.tables import SampleUnitRow
 from registry.indicators.values import IndicatorValue
 from registry.pilot import tasks
-from registry.pilot.world import BUILD_UP, DUE, LAST, LOST_JOB, NEW_JOB, Company, Stay, World
+from registry.pilot.world import (
+    BUILD_UP,
+    DUE,
+    LAST,
+    LOST_JOB,
+    NEW_JOB,
+    Company,
+    Job,
+    Slip,
+    Stay,
+    World,
+)
 from registry.points import launch, readiness, training
 from registry.points.places import all_points
 from registry.points.readiness import Item, Office
@@ -44,11 +57,29 @@ SLEEP_WATCH = (LOST_JOB, NEW_JOB + timedelta(days=3))  # the sweeps that see the
 OFFICE_DAYS = (DUE, APPLY, APPROVE, LAST)
 MAX_SAMPLE = 2_000
 QUITS = "02"
+NOTICED_BY = {Slip.TYPO: "E-CID-", Slip.SWAP: "E-NAME-OTHER", Slip.TWICE: "E-OVERLAP"}
 Progress = Callable[[str, int, int], None]
 
 
-def rehearse(db: Database, world: World, progress: Progress) -> list[IndicatorValue]:
-    """Run it all; the indicators in the order of the report."""
+@dataclass(frozen=True)
+class Rehearsed:
+    """What the registers found: indicators in the order of the report, and the mistakes they noticed."""
+
+    indicators: list[IndicatorValue]
+    noticed: dict[Slip, int]
+
+
+def mistyped(citizen_id: str) -> str:
+    """The number with its 16th digit one higher.
+
+    >>> mistyped("994300198502130012")
+    '994300198502130112'
+    """
+    return citizen_id[:15] + str((int(citizen_id[15]) + 1) % 10) + citizen_id[16:]
+
+
+def rehearse(db: Database, world: World, progress: Progress) -> Rehearsed:
+    """Run it all."""
     clock = FixedClock(_morning(SET_UP))
     rehearsal = _Rehearsal(db, clock, world)
     rehearsal.set_up()
@@ -65,7 +96,7 @@ def rehearse(db: Database, world: World, progress: Progress) -> list[IndicatorVa
     with db.write() as tx:
         for one in found:
             values.keep(tx, clock, one)
-    return found
+    return Rehearsed(found, {slip: rehearsal.noticed[slip] for slip in Slip})
 
 
 def _morning(day: date) -> datetime:
@@ -77,6 +108,8 @@ class _Rehearsal:
 
     def __init__(self, db: Database, clock: FixedClock, world: World) -> None:
         self._db, self._clock, self._world = db, clock, world
+        self.noticed: Counter[Slip] = Counter()
+        self._last_told = ""
         self._accepted: list[str] = []
         self._records: dict[int, str] = {}  # of a job by its number
         self._stays: dict[int, str] = {}
@@ -187,11 +220,28 @@ class _Rehearsal:
             applications.approve(tx, self._clock, acc_no, REVIEWER, note="seen")
 
     def _tell_hire(self, tx: Tx, number: int) -> None:
-        job = self._world.jobs[number]
-        person, company = self._world.residents[job.person], self._world.companies[job.employer]
-        self._records[number] = employment.hire(
-            tx, self._clock, company.employer.code, person.citizen_id, person.name, job.start
-        )
+        job, slip = self._world.jobs[number], self._world.slips.get(number)
+        person = self._world.residents[job.person]
+        if slip is Slip.TYPO:
+            self._mistake(tx, job, mistyped(person.citizen_id), slip)
+        if slip is Slip.SWAP:
+            self._mistake(tx, job, self._last_told, slip)
+        self._records[number] = self._hire(tx, job, person.citizen_id)
+        if slip is Slip.TWICE:
+            self._mistake(tx, job, person.citizen_id, slip)
+        self._last_told = person.citizen_id
+
+    def _hire(self, tx: Tx, job: Job, citizen_id: str) -> str:
+        code = self._world.companies[job.employer].employer.code
+        name = self._world.residents[job.person].name
+        return employment.hire(tx, self._clock, code, citizen_id, name, job.start)
+
+    def _mistake(self, tx: Tx, job: Job, citizen_id: str, slip: Slip) -> None:
+        """A wrong report. One that is taken in is not counted as noticed, and shows in the indicators too."""
+        try:
+            self._hire(tx, job, citizen_id)
+        except Rejected as refused:
+            self.noticed[slip] += refused.code.startswith(NOTICED_BY[slip])
 
     def _tell_end(self, tx: Tx, number: int) -> None:
         job = self._world.jobs[number]

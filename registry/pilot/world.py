@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from enum import StrEnum
 
 from registry import synthetic
 from registry.synthetic import Address, Employer, Resident
@@ -88,9 +89,20 @@ class Company:
     headcount: int = 0
 
 
+class Slip(StrEnum):
+    """A mistake at the keyboard of an employer that a register must notice."""
+
+    TYPO = "TYPO"  # one digit of the citizen number is wrong
+    SWAP = "SWAP"  # the number of another worker with this one's name
+    TWICE = "TWICE"  # the same hire again
+
+
+SLIPS_PER_THOUSAND = {Slip.TYPO: 4, Slip.SWAP: 1, Slip.TWICE: 5}
+
+
 @dataclass
 class World:
-    """All of it."""
+    """All of it. `slips`: the mistake made at a job's report, by the job's number."""
 
     profile: Profile
     seed: int
@@ -104,6 +116,7 @@ class World:
     holders: list[int] = field(default_factory=list)
     sleepers: list[int] = field(default_factory=list)
     wakers: list[int] = field(default_factory=list)
+    slips: dict[int, Slip] = field(default_factory=dict)
 
     def truth(self) -> Iterator[dict[str, object]]:
         """Every fact as a line of ``truth.jsonl``; people by number, never by name."""
@@ -116,6 +129,8 @@ class World:
             yield {"kind": "job", **_plain(vars(job))}
         for stay in self.stays:
             yield {"kind": "stay", **_plain({**vars(stay), "said_name": bool(stay.said_name)})}
+        for number, slip in sorted(self.slips.items()):
+            yield {"kind": "slip", "job": number, "slip": slip}
         for pair in self.swapped:
             yield {"kind": "swapped_plates", "homes": list(pair)}
         for person in self.holders:
@@ -151,6 +166,7 @@ def make(profile: str, scale: float, seed: int) -> World:
     _turn_over(world, dice)
     _spoil_records(world, dice)
     _swap_plates(world, dice)
+    _slip(world, dice)
     return world
 
 
@@ -262,3 +278,16 @@ def _swap_plates(world: World, dice: random.Random) -> None:
     pairs = -(-wrong // 2)
     chosen = dice.sample(range(len(world.homes)), 2 * pairs)
     world.swapped = list(zip(chosen[::2], chosen[1::2], strict=True))
+
+
+def _slip(world: World, dice: random.Random) -> None:
+    """Mistakes at the planted rates, each kind once at least; the first report of all is right."""
+    told = [n for n, job in enumerate(world.jobs) if job.told]
+    first = min(told, key=lambda n: (world.jobs[n].told or LAST, n))
+    counts = {slip: max(1, len(told) * rate // 1_000) for slip, rate in SLIPS_PER_THOUSAND.items()}
+    early = {n for n in told if world.jobs[n].told == world.jobs[first].told}
+    chosen = dice.sample([n for n in told if n not in early], sum(counts.values()))
+    for slip, count in counts.items():
+        for number in chosen[:count]:
+            world.slips[number] = slip
+        chosen = chosen[count:]

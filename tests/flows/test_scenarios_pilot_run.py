@@ -32,6 +32,9 @@ def test_the_clean_world_meets_every_target_and_equals_its_truth(
     _, outcome = clean
     assert [line.id for line in outcome.lines if not line.equal] == []
     assert outcome.failed == ()
+    assert outcome.good
+    assert set(outcome.slips) == {"TYPO", "SWAP", "TWICE"}
+    assert all(found == made >= 1 for found, made in outcome.slips.values())
     assert {line.id for line in outcome.lines} >= {"E1", "E2", "R1", "R2", "A1", "A2", "A3", "A4"}
 
 
