@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from core.clock import Clock, business_date
 from core.db import Tx
-from core.errors import Rejected
+from core.errors import NotFound, Rejected
 from core.ids import uuid7
 from registry.pilot.parameters import rule_of
 from registry.pilot.tables import OpinionRow
@@ -58,11 +58,11 @@ def give(tx: Tx, clock: Clock, channel: ChannelOfOpinion, rule: str, statement: 
 
 
 def dispose(tx: Tx, opinion: str, disposition: str, actor: Actor) -> None:
-    """What is done with it. Raises NotAllowed E-ROLE; Rejected E-TASK (no such statement)."""
+    """What is done with it. Raises NotAllowed E-ROLE; Rejected E-PERSONAL; NotFound E-OPINION."""
     require(actor, Role.PILOT_OFFICE)
     row = tx.get(OpinionRow, opinion)
     if row is None:
-        raise Rejected("E-TASK", "no such statement", task=opinion)
+        raise NotFound("E-OPINION", "no such statement")
     refuse_personal(disposition)
     row.disposition = disposition.strip()[:200]
     tx.flush()

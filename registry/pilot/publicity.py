@@ -97,9 +97,9 @@ def leaflet(data: dict[str, Any], lang: str = "zh") -> str:
 
 
 def log(tx: Tx, clock: Clock, channel: str, title: str) -> None:
-    """Something was told to the public today. Raises Rejected E-TASK for an unknown channel or no title."""
+    """Something was told to the public today. Raises Rejected E-CHANNEL for an unknown channel or no title."""
     if channel not in CHANNELS or not title.strip():
-        raise Rejected("E-TASK", "a channel and a title", task=channel)
+        raise Rejected("E-CHANNEL", "a channel and a title", channel=channel)
     tx.add(
         PublicityRow(
             id=uuid7(clock.now()), channel=channel, told_on=business_date(clock.now()),

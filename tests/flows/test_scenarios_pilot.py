@@ -7,7 +7,7 @@ import pytest
 from core import events
 from core.clock import FixedClock
 from core.db import Database
-from core.errors import NotAllowed, Rejected
+from core.errors import NotAllowed, NotFound, Rejected
 from registry.parameters import PILOT
 from registry.pilot import issues, opinions, parameters, stages, tasks, workflow
 from registry.pilot.issues import Cause, Source, System
@@ -172,6 +172,8 @@ def test_opinions_are_linked_to_a_rule_and_exported_without_persons(db: Database
         )
         with pytest.raises(NotAllowed, match="E-ROLE"):
             opinions.dispose(tx, said, "into the what-if", CLERK)
+        with pytest.raises(NotFound, match="E-OPINION"):
+            opinions.dispose(tx, "no such id", "into the what-if", OFFICE)
         opinions.dispose(tx, said, "into the what-if", OFFICE)
         table = opinions.export(tx)
     assert table.splitlines() == [

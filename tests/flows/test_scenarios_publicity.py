@@ -50,7 +50,7 @@ def test_what_was_told_is_counted_by_channel(town: City) -> None:
     with town.db.write() as tx:
         for channel in ("PRESS", "PRESS", "POSTER"):
             publicity.log(tx, town.clock, channel, "permits begin in May")
-        with pytest.raises(Rejected, match="E-TASK"):
+        with pytest.raises(Rejected, match="E-CHANNEL"):
             publicity.log(tx, town.clock, "RUMOUR", "they are free")
         told = publicity.by_channel(tx)
     assert (told["PRESS"], told["POSTER"], told["RADIO"]) == (2, 1, 0)
