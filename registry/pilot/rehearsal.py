@@ -25,9 +25,10 @@ from registry.pilot import tasks
 from registry.pilot.world import (
     BUILD_UP,
     DUE,
+    FIRST_LOSS,
     LAST,
-    LOST_JOB,
-    NEW_JOB,
+    LOSS_DAYS,
+    OUT_OF_WORK,
     Company,
     Job,
     Slip,
@@ -53,7 +54,8 @@ INSPECTOR = Actor.of("labour inspection", Role.LABOUR_INSPECTOR)
 AUDITOR = Actor.of("audit office", Role.AUDITOR)
 SET_UP = date(2007, 3, 5)
 APPLY, APPROVE = date(2007, 5, 8), date(2007, 5, 14)
-SLEEP_WATCH = (LOST_JOB, NEW_JOB + timedelta(days=3))  # the sweeps that see the holders' story
+# the sweeps that see the holders' story
+SLEEP_WATCH = (FIRST_LOSS, FIRST_LOSS + timedelta(days=LOSS_DAYS + 3) + OUT_OF_WORK)
 OFFICE_DAYS = (DUE, APPLY, APPROVE, LAST)
 MAX_SAMPLE = 2_000
 QUITS = "02"

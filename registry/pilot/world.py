@@ -22,11 +22,15 @@ PERSONS_PER_HOME = 2
 BUILD_UP = date(2007, 3, 10)  # first jobs; homes are older
 DUE = date(2007, 4, 30)  # end of preparation: E1, E2, A, P are due
 LAST = date(2007, 9, 10)  # last day of the trial run that is measured
-LOST_JOB, NEW_JOB = date(2007, 6, 10), date(2007, 7, 10)  # the holders' story: case C of 6.4
+FIRST_LOSS, LOSS_DAYS = (
+    date(2007, 6, 1),
+    20,
+)  # jobs lost day after day: at once would trip the breaker
+OUT_OF_WORK = timedelta(days=30)  # until the next job, which comes too late: case C of 6.4
 WORKING = 80  # percent of the persons
 NEVER_TOLD = 3  # percent of the jobs of employers that tell
 CLOSED = 5  # percent of the employers
-HOLDERS = 40  # one of so many persons applies in the measured part
+HOLDERS, MAX_HOLDERS = 40, 120  # one of so many persons applies in the measured part
 
 
 @dataclass(frozen=True)
@@ -227,16 +231,19 @@ def _hold(world: World, dice: random.Random) -> None:
         if job.told and world.stays[job.person].told
         and world.companies[job.employer].headcount > 1
     ]  # fmt: skip
-    chosen = dice.sample(ready, max(6, len(world.residents) // HOLDERS))
+    count = min(MAX_HOLDERS, max(6, len(world.residents) // HOLDERS))
+    chosen = dice.sample(ready, count)
     world.holders = sorted(job.person for job in chosen)
     for number, job in enumerate(sorted(chosen, key=lambda one: one.person)):
         if number % 3 == 2:
             continue
-        job.end, job.end_told = LOST_JOB, LOST_JOB + timedelta(days=1)
+        job.end = FIRST_LOSS + timedelta(days=number % LOSS_DAYS)
+        job.end_told = job.end + timedelta(days=1)
         world.sleepers.append(job.person)
         if number % 3 == 1:
             world.wakers.append(job.person)
-            world.jobs.append(Job(job.person, job.employer, NEW_JOB, NEW_JOB))
+            again = job.end + OUT_OF_WORK
+            world.jobs.append(Job(job.person, job.employer, again, again))
 
 
 def _turn_over(world: World, dice: random.Random) -> None:
