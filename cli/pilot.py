@@ -1,16 +1,43 @@
 """``citycard pilot``: stages, duties, rule profiles, the city plan, and a whole pilot in compressed time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.output import EXIT_NO, json_object, note, result
+from cli.output import EXIT_NO, json_object, language, note, result
 
 app = typer.Typer(help="The pilot: stages, rules, a rehearsal. 试点。", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder of an installation or a run.")]
+Lang = Annotated[str, typer.Option("--lang", help="zh or en; as the terminal's language.")]
 DEFAULT_OUT = Path("citycard-pilot")
+DEFAULT_DATA = Path("citycard-demo")
+
+
+@contextmanager
+def _reading(data: Path) -> Iterator[tuple[Any, Any]]:
+    """A reading transaction of an installation, and its clock."""
+    from runtime.services import build
+    from runtime.settings import Settings
+
+    services = build(Settings(data=data))
+    try:
+        with services.db.read() as tx:
+            yield tx, services.clock
+    finally:
+        services.close()
+
+
+def business_day(clock: Any) -> date:
+    """Today in Shenzhen."""
+    from core.clock import business_date
+
+    return business_date(clock.now())
 
 
 @app.command("stages")
@@ -87,6 +114,42 @@ def show_plan(as_json: Json = False) -> None:
             f"{one.district}  {one.cards} cards, {one.cards_a_day} a day, {one.machines} machines,"
             f" {one.windows} windows{source}"
         )
+
+
+@app.command("page")
+def show_page(data: Data = DEFAULT_DATA, lang: Lang = "", as_json: Json = False) -> None:
+    """The public page of an installation: points, papers, fee, counters, questions. 公示页。"""
+    from registry.pilot import publicity
+
+    chosen = lang or language()
+    with _reading(data) as (tx, clock):
+        found = publicity.page(tx, business_day(clock), chosen)
+    if as_json:
+        json_object({"schema": "citycard/pilot-page/1", "lang": chosen, **found})
+        return
+    result(publicity.leaflet(found, chosen).rstrip("\n"))
+
+
+@app.command("handbook")
+def show_handbook(data: Data = DEFAULT_DATA) -> None:
+    """The operations handbook as Markdown, from the configuration of today. 推行操作方案。"""
+    from registry.pilot.handbook import handbook
+
+    with _reading(data) as (tx, clock):
+        result(handbook(tx, business_day(clock)).rstrip("\n"))
+
+
+@app.command("report")
+def show_report(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+    """What the summary report would say of an installation today; nothing is published. 总结报告预览。"""
+    from registry.pilot import summary
+
+    with _reading(data) as (tx, clock):
+        snapshot = summary.freeze(tx, clock, business_day(clock))
+    if as_json:
+        json_object({"schema": "citycard/pilot-report/1", **snapshot})
+        return
+    result(summary.markdown(snapshot).rstrip("\n"))
 
 
 @app.command("run")

@@ -122,3 +122,16 @@ def test_the_commands_answer(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").write_text("mine", "utf-8")
     assert runner.invoke(pilot.app, ["run", "--out", str(tmp_path / "full")]).exit_code == 2
+
+
+def test_the_commands_read_an_installation(tmp_path: Path) -> None:
+    runner, data = CliRunner(), ["--data", str(tmp_path / "data")]
+    chinese = runner.invoke(pilot.app, ["page", *data, "--lang", "zh"])
+    english = runner.invoke(pilot.app, ["page", *data, "--lang", "en", "--json"])
+    assert "工本费 20.00 元" in chinese.stdout
+    assert len(json.loads(english.stdout)["points"]) == 23
+    assert "## 6 Training" in runner.invoke(pilot.app, ["handbook", *data]).stdout
+    report = runner.invoke(pilot.app, ["report", *data])
+    assert "## 13 Annex" in report.stdout
+    again = json.loads(runner.invoke(pilot.app, ["report", *data, "--json"]).stdout)
+    assert len(again["sections"]) == 13
