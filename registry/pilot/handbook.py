@@ -8,6 +8,7 @@ from datetime import date
 
 from core.db import Tx
 from registry.pilot.parameters import rule_export
+from registry.pilot.publicity import ADULT
 from registry.pilot.stages import stages
 from registry.pilot.workflow import version_on
 from registry.points.readiness import Item
@@ -16,7 +17,6 @@ from registry.residence import papers
 from registry.residence.domain import Basis, Kind
 
 CHAPTERS = ("Stages", "Workflow", "Parameters", "Forms", "Readiness of a point", "Training")
-ADULT = "994300198502130012"  # an invented adult: the forms are those of adults
 
 
 def handbook(tx: Tx, day: date) -> str:

@@ -40,6 +40,7 @@ from registry.roles import Actor, Role, require
 from registry.services.tables import ServiceRow
 
 STREET_DIGITS = 9
+WAVES = (60, 98)  # working days
 Snapshot = dict[str, Any]
 TITLES = (
     "1 Figures at a glance", "2 Indicators", "3 Trial run of the three systems",
@@ -147,12 +148,13 @@ def _dormancy(tx: Tx, as_of: date) -> list[dict[str, Any]]:
 
 
 def _burst() -> list[dict[str, Any]]:
-    line = burst.Line()
-    return [
-        {"days": days, "cards_a_day": daily, "machines": burst.machines(daily, line)}
-        for days in (60, 98)
-        for daily in [burst.cards_a_day(183_900, Fraction(85, 100), days)]
-    ]
+    """The pilot district's sizing for a short and a long wave."""
+    line, home = burst.Line(), rollout.districts()[0]
+    rows = []
+    for days in WAVES:
+        daily = burst.cards_a_day(home.people, Fraction(home.share_percent, 100), days)
+        rows.append({"days": days, "cards_a_day": daily, "machines": burst.machines(daily, line)})
+    return rows
 
 
 def _production(tx: Tx) -> list[dict[str, Any]]:

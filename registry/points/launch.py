@@ -12,6 +12,7 @@ from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
+from registry.identifiers import DIVISION
 from registry.pilot.stages import Activity, require_allowed
 from registry.pilot.tables import LaunchCardRow, OpeningRow
 from registry.points import readiness
@@ -34,7 +35,7 @@ def open_points(tx: Tx, clock: Clock, actor: Actor) -> None:
     if tx.get(OpeningRow, 1) is None:
         tx.add(OpeningRow(id=1, opened_at=clock.now(), opened_by=actor.name))
         tx.flush()
-        events.append(tx, clock, "pilot.opened", "440308", actor=actor.name, points=COUNT)
+        events.append(tx, clock, "pilot.opened", DIVISION, actor=actor.name, points=COUNT)
 
 
 def is_open(tx: Tx) -> bool:
