@@ -25,7 +25,7 @@ def handbook(tx: Tx, day: date) -> str:
     chapters = (
         [f"{one.name} {one.name_zh}: {one.first} to {one.last}" for one in stages()],
         [f"version {version}", *(f"{state}: {days} working days" for state, days in limits.items())],
-        [f"{row['page']} = {row['value']} ({row['rule']})" for row in rule_export(tx, day)],
+        [f"{row['page']} {row['parameter']} = {row['value']} ({row['rule']})" for row in rule_export(tx, day)],
         _forms(day),
         [str(item) for item in Item],
         [f"{who}: {', '.join(sorted(what))}, at least {PASS_SCORE}" for who, what in NEEDED.items()],
