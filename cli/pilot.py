@@ -188,7 +188,7 @@ def run(
         json_object({"schema": "citycard/pilot-run/1", **outcome.as_json()})
     else:
         for line in outcome.lines:
-            sign = "=" if line.equal else "≠"
+            sign = "=" if line.equal else "~" if line.covered else "≠"
             result(f"{line.id:3} {line.shown:26} {line.verdict:14} {sign} truth {line.wanted}")
         for kind, (found, made) in outcome.slips.items():
             result(f"mistakes {kind:6} {found} of {made} noticed")
