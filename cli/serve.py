@@ -21,9 +21,9 @@ def serve(
     import socket
 
     import uvicorn
+
     from api.app import create_app
     from runtime.services import build
-
     from runtime.settings import Settings
 
     settings = Settings(data=data, api_host=host, api_port=port)

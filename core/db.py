@@ -25,6 +25,8 @@ from core.errors import Unavailable
 BUSY_TIMEOUT_MS = 10_000
 WRITER_WAIT_SECONDS = 30.0
 POOL_SIZE = 8
+MUTUAL = frozenset({"DeadlockDetected", "SerializationFailure"})
+DEADLOCK = "DB-CONFLICT"
 
 Tx = Session
 
@@ -149,7 +151,10 @@ class Database:
                     session.connection(execution_options={"citycard_immediate": True})
                 yield session
         except OperationalError as error:
-            raise Unavailable("DB-UNAVAILABLE", type(error.orig).__name__) from error
+            kind = type(error.orig).__name__
+            # Of two transactions that wait for each other the database ends one: that one may begin again.
+            code = DEADLOCK if kind in MUTUAL else "DB-UNAVAILABLE"
+            raise Unavailable(code, kind) from error
         finally:
             if self._writer is not None:
                 self._writer.release()

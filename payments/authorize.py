@@ -10,7 +10,6 @@ leaves before its commit. It owns its HSM and database, and holds no transaction
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from core.clock import Clock, business_date
-from core.db import Database, Tx
+from core.db import DEADLOCK, Database, Tx
 from core.errors import CityError, Unavailable
 from hsm_sim.client import Hsm
 from payments import (
@@ -63,6 +62,7 @@ from payments.writing import (
     WAITING,
     Conflict,
     Outcome,
+    beaten,
     finish_message,
     move_loads,
     order_bank,
@@ -127,13 +127,13 @@ class Authorizer:
 
     def decide(self, works: Sequence[Work]) -> list[Reply]:
         """Decide and write together; where another host was quicker, each again by itself."""
-        with suppress(Conflict, IntegrityError):
+        with beaten():
             return self._once(works)
         return [self._alone(work) for work in works]
 
     def _alone(self, work: Work) -> Reply:
         for _ in range(MAX_TRIES):
-            with suppress(Conflict, IntegrityError):
+            with beaten():
                 return self._once([work])[0]
         return Reply(Act.DROP)  # silence: the terminal repeats under the same key
 
@@ -293,13 +293,21 @@ class Authorizer:
 
     def finish(self, answered: Sequence[tuple[Job, BankAnswer]]) -> list[Reply]:
         """tx2 of held requests: the whole answer stored with ISSUED, then the frames to send."""
-        with suppress(Conflict, IntegrityError):
+        with beaten():
             return self._finish(answered)
         return [self._finish_alone(job, bank) for job, bank in answered]
 
     def _finish_alone(self, job: Job, bank: BankAnswer) -> Reply:
-        with suppress(Conflict, IntegrityError):
-            return self._finish([(job, bank)])[0]
+        for _ in range(MAX_TRIES):
+            try:
+                return self._finish([(job, bank)])[0]
+            except (Conflict, IntegrityError):
+                break
+            except Unavailable as fault:
+                if fault.code != DEADLOCK:
+                    raise
+        else:
+            return Reply(Act.DROP)  # still held: the repeat, or the next start, decides it
         at = (
             self.clock.now()
         )  # a reversal was first: what the bank took goes back, MAC2 is forgotten

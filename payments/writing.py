@@ -4,17 +4,20 @@ A guard that fails raises `Conflict`: another host was quicker, and the batch is
 reading. Core statements only; one statement serves all rows of its kind.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from core import events
 from core.clock import Clock
-from core.db import Tx
+from core.db import DEADLOCK, Tx
+from core.errors import Unavailable
 from payments import ledger
 from payments.decisions import (
     ANSWERED,
@@ -47,6 +50,18 @@ _ORDER = cast(Table, BankOrderRow.__table__)
 _INCIDENT = cast(Table, IncidentRow.__table__)
 WAITING, DONE = "WAITING", "DONE"
 MAX_DETAIL = 200
+
+
+@contextmanager
+def beaten() -> Iterator[None]:
+    """End quietly when another host was quicker: a guard failed, a key exists, the database ended a deadlock."""
+    try:
+        yield
+    except (Conflict, IntegrityError):
+        return
+    except Unavailable as fault:
+        if fault.code != DEADLOCK:
+            raise
 
 
 class Conflict(Exception):

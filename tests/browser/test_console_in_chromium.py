@@ -43,6 +43,7 @@ def test_the_board_follows_the_floor_without_a_reload(services: Services, floor:
         shown.screenshot(path=ARTEFACTS / "console-zh.png", full_page=True)
 
 
+@pytest.mark.slow
 def test_a_dead_stream_greys_the_board(services: Services, floor: Centre) -> None:
     with page() as shown:
         with serving(services) as address:
@@ -52,8 +53,7 @@ def test_a_dead_stream_greys_the_board(services: Services, floor: Centre) -> Non
         assert shown.locator("#link").text_content().startswith("no news since")
 
 
-@pytest.mark.parametrize("lang", ["zh", "en"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("lang", "width"), [("zh", 1280), ("en", 390)])
 def test_nothing_scrolls_sideways(services: Services, floor: Centre, lang: str, width: int) -> None:
     floor.make(floor.claim())
     with serving(services) as address, page(width=width) as shown:

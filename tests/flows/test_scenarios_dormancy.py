@@ -162,7 +162,9 @@ def find_a_job(desk: Desk23, start: date) -> None:
 TERMINAL = Actor.of("self-service 7", Role.TERMINAL)
 
 
-@pytest.mark.parametrize("after", range(13))
+@pytest.mark.parametrize(
+    "after", [pytest.param(n, marks=pytest.mark.slow if n % 4 else ()) for n in range(13)]
+)
 def test_t06_wake_at_a_terminal_with_the_power_cut_after_each_apdu(after: int) -> None:
     """Old or new, never a mix; the same call again ends the same; services come back exactly."""
     desk = Desk23()

@@ -12,6 +12,7 @@ from registry.pilot import expected, world
 from registry.pilot.world import PROFILES
 from runtime import pilot_run
 
+pytestmark = pytest.mark.xdist_group("rehearsal")  # one clean run serves all tests of this file
 SCALE = 0.001  # 184 persons
 SEED = 20070501
 
@@ -94,7 +95,9 @@ def test_t25_no_event_of_the_run_names_a_person(clean: tuple[Path, pilot_run.Out
         assert f'"{person.name}"' not in whole
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(n, marks=pytest.mark.slow if n > 3 else ()) for n in range(20)]
+)
 def test_worlds_hold_exactly_what_their_profile_plants(seed: int) -> None:
     clean, dirty = (world.make(name, 0.005, seed) for name in ("clean", "dirty"))
     shares = [{one.id: one.share for one in expected.expected(w)} for w in (clean, dirty)]

@@ -10,6 +10,7 @@ import pytest
 from tests.floor_walk import Walk
 
 
+@pytest.mark.slow
 def test_the_same_seed_walks_the_same_way_and_breaks_no_rule() -> None:
     first = Walk(1)
     seen, trace = first.run(40), first.trace

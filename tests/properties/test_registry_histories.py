@@ -208,6 +208,7 @@ def settled(histories: list[History], seed: int, prompt: bool) -> dict[str, tupl
     return found
 
 
+@pytest.mark.slow
 def test_late_and_mixed_reports_end_where_prompt_ones_end() -> None:
     dice = random.Random(4)
     histories = [history(number, dice) for number in range(1, 9)]

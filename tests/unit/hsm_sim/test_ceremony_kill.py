@@ -14,6 +14,7 @@ def require_whole(outcomes: list[Outcome]) -> None:
         assert outcome.uses_bounded, outcome.row()
 
 
+@pytest.mark.slow
 def test_killed_at_some_syncs():
     outcomes = matrix(40, lambda row: None, first=12)
     assert len({outcome.sync for outcome in outcomes}) >= 2

@@ -305,11 +305,13 @@ def _after_init(home: Path, made: HsmCity) -> State | None:
 EVERY_STATE = {None, State.PRE_ACTIVE, State.ACTIVE}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_key(home: Path, made: HsmCity) -> None:
     """The step is done and logged, or not done."""
     assert {None, State.ACTIVE} <= _sweep(home, made, 11, _after)
 
 
+@pytest.mark.slow
 def test_killed_while_the_lmk_is_born(tmp_path: Path, made: HsmCity) -> None:
     assert None in _sweep(_fresh(tmp_path / "hsm", made), made, 16, _after_init)
 

@@ -63,7 +63,9 @@ def test_only_the_holders_pin_opens_a_load() -> None:
     desk.look(lambda card: load(card, PIN))
 
 
-@pytest.mark.parametrize("after", range(14))
+@pytest.mark.parametrize(
+    "after", [pytest.param(n, marks=pytest.mark.slow if n % 4 else ()) for n in range(14)]
+)
 def test_a_card_torn_at_any_command_is_handed_over_by_the_next_try(after: int) -> None:
     desk = Desk23()
     desk.slot.remove()
