@@ -6,6 +6,7 @@ block from a pad, command 34, PIN UNBLOCK.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,16 @@ def _cheap(**wanted: Any) -> Hsm:
 class PurseWorks:
     """One HSM with the city's keys, and everything that is made with them."""
 
-    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock | None = None, limits: Mapping[str, int] | None = None
+    ) -> None:
+        """`limits` of the HSM other than section 7's: weeks of faults within minutes must not lock a card."""
         home = folder / "hsm"
         city = hold_city_ceremonies(home, clock or SystemClock(), 7, _cheap, folder / "audit", LOT)
         device = city.hsm
         assert isinstance(device, Hsm)
+        if limits:
+            device.set_policy(device.policy.with_limits(**limits))
         self.hsm = LocalHsm(Engine(device))
         self.slots = KeySlots.load(home / "slots.json")
         room = city.room

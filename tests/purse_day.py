@@ -35,7 +35,7 @@ from payments.terminal_link import TcpLink
 from payments.terminal_loads import LoadWish
 from payments.terminal_sales import SaleRules
 from tests.purse_city import MERCHANT, PurseCity, memory_folder
-from tests.purse_works import PurseWorks, verify_pin
+from tests.purse_works import PATIENT, PurseWorks, verify_pin
 from tests.purse_world import balance
 from tests.unit.payments.terminal_bench import Hand
 
@@ -238,7 +238,9 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     folder = memory_folder("citycard-day-hsm")
     try:
-        day = Day(PurseWorks(folder), wanted.terminals, wanted.purchases, wanted.seed)
+        day = Day(
+            PurseWorks(folder, limits=PATIENT), wanted.terminals, wanted.purchases, wanted.seed
+        )
         figures = day.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

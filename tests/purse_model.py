@@ -27,7 +27,7 @@ from payments import ledger
 from payments.purse import open_purse
 from payments.tables import BankOrderRow, IncidentRow, LoadRow, MessageRow, PurchaseRow
 from tests.purse_city import PurseCity, memory_folder
-from tests.purse_works import PurseWorks
+from tests.purse_works import PATIENT, PurseWorks
 from tests.purse_world import Counterpart, World, balance
 
 START = datetime(2026, 11, 28, 1, 0, tzinfo=UTC)
@@ -196,7 +196,7 @@ def main() -> int:
     each = max(wanted.steps // wanted.seeds, 1)
     began, reports = time.monotonic(), []
     folder = memory_folder("citycard-model-hsm")
-    works = PurseWorks(folder)
+    works = PurseWorks(folder, limits=PATIENT)
     try:
         for seed in range(wanted.first, wanted.first + wanted.seeds):
             report = run(works, seed, each)

@@ -11,14 +11,14 @@ import pytest
 
 from tests.purse_day import Day
 from tests.purse_model import run, summarize, table
-from tests.purse_works import PurseWorks
+from tests.purse_works import PATIENT, PurseWorks
 
 CI_SEEDS, CI_STEPS = 10, 2_000  # 20,000 steps in all
 
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> PurseWorks:
-    return PurseWorks(tmp_path_factory.mktemp("works"))
+    return PurseWorks(tmp_path_factory.mktemp("works"), limits=PATIENT)
 
 
 def test_a_short_run_of_the_network_comes_to_rest(works: PurseWorks) -> None:
