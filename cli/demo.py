@@ -28,9 +28,8 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Make, pay with, clear and prove a small city's cards. 一条命令跑完全程。"""
-    from runtime.demo.run import run_demo
-
     from runtime.demo.city import Options
+    from runtime.demo.run import run_demo
     from runtime.demo.summary import people_text
 
     if reader not in READERS:
