@@ -67,15 +67,18 @@ class Book:
     proof_on: tuple[int, bytes] | None = None  # type and the eight bytes
     proof_off: tuple[int, bytes] | None = None
 
-    def after(self, kind: int, amount: int, answer: bytes) -> "Book | None":
-        """The book after a transaction; None when the limit change would take more than there is."""
+    def refused(self, kind: int, amount: int) -> int:
+        """The status word that refuses a change of the limit to `amount`; 0 when the balance can follow it."""
+        balance = self.balance - self.limit + amount if kind == 7 else self.balance
+        return 0x9401 if balance < 0 else 0x6985 if balance > MAXIMUM[ED] else 0
+
+    def after(self, kind: int, amount: int, answer: bytes) -> "Book":
+        """The book after a transaction that is not refused."""
         if kind == 7:
             balance, limit = self.balance - self.limit + amount, amount
         else:
             sign = 1 if kind in (1, 2) else -1
             balance, limit = self.balance + sign * amount, self.limit
-        if balance < 0:
-            return None
         if KINDS[kind][2]:
             proof = answer + bytes(4) if kind == 3 else bytes(4) + answer
             new = replace(self, on=self.on + 1, proof_on=(kind, proof))
@@ -117,7 +120,7 @@ def second_command(book: Book, kind: int, amount: int, answer: bytes) -> tuple[b
     session = crypto.purse_session_key(master, random, answer[4:6], b"\x80\x00")
     mac2 = crypto.purse_mac(session, text)
     after = book.after(kind, amount, b"")
-    new = (after.balance if after else 0) & 0xFFFF_FFFF
+    new = after.balance & 0xFFFF_FFFF
     message = new.to_bytes(4, "big") + answer[4:6] + text
     if kind == 3:
         return bytes.fromhex("805403000B") + WHEN + mac2, crypto.purse_mac(session, message)
@@ -173,8 +176,11 @@ class PurseMachine(RuleBasedStateMachine):
         message = answer[:4] + middle + bytes((kind,)) + TERMINAL
         assert answer[-4:] == crypto.purse_mac(session, message)
 
-    def _done(self, begun: Begun) -> Book | None:
-        return self.books[KINDS[begun.kind][1]].after(begun.kind, begun.amount, begun.answer)
+    def _done(self, begun: Begun) -> tuple[Book, int]:
+        book = self.books[KINDS[begun.kind][1]]
+        return book.after(begun.kind, begun.amount, begun.answer), book.refused(
+            begun.kind, begun.amount
+        )
 
     def _settle(self, begun: Begun, book: Book) -> None:
         self.books[KINDS[begun.kind][1]] = book
@@ -185,9 +191,9 @@ class PurseMachine(RuleBasedStateMachine):
     def finish(self) -> None:
         begun, self.begun = self.begun, None
         assert begun is not None
-        after = self._done(begun)
-        if after is None:
-            assert self.host.sw(begun.command) == 0x9401
+        after, refusal = self._done(begun)
+        if refusal:
+            assert self.host.sw(begun.command) == refusal
             return
         assert self.host.ok(begun.command) == begun.answer
         self._settle(begun, after)
@@ -205,9 +211,9 @@ class PurseMachine(RuleBasedStateMachine):
     def finish_and_lose_power(self, at: int, torn: int | None) -> None:
         begun, self.begun = self.begun, None
         assert begun is not None
-        after = self._done(begun)
-        if after is None:
-            assert self.host.sw(begun.command) == 0x9401
+        after, refusal = self._done(begun)
+        if refusal:
+            assert self.host.sw(begun.command) == refusal
             return
         try:
             self.host.card.power_cut_after(at, torn)
