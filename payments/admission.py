@@ -25,11 +25,11 @@ def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | No
         return refuse("30", store=False)
     if not terminal.open:
         return _closed_terminal(work, request)
-    if work.task is None:
-        return refuse("40", store=False)
     free = work.task in matrix.WITHOUT_MAC or work.task is Task.SIGN_OFF
     if not free and network.day_is_over(terminal.signed_on, request.day):
         return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
+    if work.task is None:
+        return refuse("40", store=False)
     wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen)
     if wrong is not None or message.text(49) not in ("", "156"):
         return refuse("30", store=False)
@@ -48,13 +48,15 @@ def _closed_terminal(work: Work, request: Request) -> Decision:
 def wrong_batch(task: Task, message: Message, terminal: Any) -> Decision | None:
     """77 for a new request of another batch; evidence may belong to a batch that is closed already.
 
-    Asked after `replayed`: a repeat gets its stored answer, whatever was closed since.
+    Asked after `replayed`: a repeat gets its stored answer, whatever was closed since. A reversal is judged in any
+    batch: a sign-on answer has no MAC, so one that was garbled can name a batch nobody opened. Its load was
+    answered 77; the reversal leaves a tombstone (25), or the terminal would repeat it for ever.
     """
     if message.mti in _NETWORK_MTI:
         return None
     batch = int(message.batch)
     late = task in matrix.ADVICES or task in (Task.BATCH_END, Task.PACK)
-    if batch == terminal.batch or (late and batch < terminal.batch):
+    if batch == terminal.batch or task is Task.REVERSE or (late and batch < terminal.batch):
         return None
     return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
 
@@ -65,18 +67,17 @@ def replayed(work: Work, request: Request, desk: Desk) -> Decision | None:
     if row is None:
         return None
     if row.state == TOMBSTONE:  # its reversal overtook it (I-16)
-        return replace(refuse(REFUSED, store=False), fields={37: desk.references()})
+        return refuse(REFUSED, store=False)
     if row.fingerprint != request.fingerprint:
         return _key_reused(request)
     if row.state == WORKING:
         work.reply = Reply(Act.ATTACH, key=request.key)
         return refuse("96", store=False)
     if not row.answer:  # reversed since: its MAC2 is gone for good (I-30)
-        return replace(refuse(REFUSED, store=False), fields={37: desk.references()})
+        return refuse(REFUSED, store=False)
     old = (request.at - row.at).total_seconds() >= BALANCE_LIFE_SECONDS
     if work.task is Task.BALANCE and old:
-        work.asks_again = True
-        return None
+        return None  # the account is asked anew
     work.replay = row.answer
     return Decision(row.response, requirement=row.requirement, store=False)
 

@@ -27,6 +27,10 @@ _ECHO: dict[Task, tuple[int, ...]] = {
     Task.DETAIL: (3, 4),
 }
 _WITH_ACQUIRER = frozenset({Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.SETTLE, Task.SIGN_ON})
+_WITH_REFERENCE = frozenset(
+    {Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.REVERSE, Task.PURCHASE, Task.SETTLE, Task.DETAIL,
+     Task.PACK, Task.BATCH_END, Task.SIGN_ON}
+)  # fmt: skip
 _WITH_DAY = frozenset({Task.LOAD, Task.UNLOAD, Task.SETTLE})
 CARD_ORGANIZATION = "CUP"
 STAMPS_KEPT = 16
@@ -65,6 +69,11 @@ def _stamps(at: datetime) -> tuple[str, str]:
     """Fields 12 and 13; a batch asks for the same instant up to 64 times."""
     local = at.astimezone(SHANGHAI)
     return local.strftime("%H%M%S"), local.strftime("%m%d")
+
+
+def wants_reference(task: Task | None, fields: Mapping[int, Value | None]) -> bool:
+    """Whether this answer must have field 37 and the decision gave none: a refusal has one too (6.2)."""
+    return task in _WITH_REFERENCE and not fields.get(37)
 
 
 def has_mac(body: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 The order of one batch::
 
-    parse -> read once -> check MACs (HSM) -> decide (HSM, in step) -> write once -> seal (HSM) -> send
+    parse -> read once -> check MACs (HSM) -> decide (HSM, in step) -> write once, seal (HSM) meanwhile -> send
 
 A request with a bank leg is held by that write and answered by `finish` when the bank has spoken. Nothing
 leaves before its commit. It owns its HSM and database, and holds no transaction while it asks the HSM.
@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from core.clock import Clock, business_date
@@ -24,6 +23,7 @@ from payments import (
     account_balance,
     admission,
     answers,
+    bank_orders,
     confirmations,
     downloads,
     line_keys,
@@ -35,31 +35,25 @@ from payments import (
 )
 from payments.bank import Bank, BankDown, BankRefusal, BankSilent
 from payments.decisions import (
-    HELD,
     REVERSED,
     BankAnswer,
     BankLeg,
     BankOrder,
     Decision,
-    LoadMove,
     Request,
     Rule,
     answer_now,
     refuse,
 )
 from payments.known import read
-from payments.ledger import VOIDED
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.line import Line
 from payments.line_keys import MacKey
 from payments.loads import Desk
-from payments.matrix import BANK_KINDS, Task
+from payments.matrix import Task
 from payments.references import References
-from payments.tables import BankOrderRow, LoadRow
 from payments.work import Act, Arrival, Job, Reply, Work, open_work
 from payments.writing import (
-    DONE,
-    WAITING,
     Conflict,
     Outcome,
     beaten,
@@ -72,12 +66,12 @@ from payments.writing import (
 MAX_BATCH = 64
 MAX_TRIES = 3
 HSM_THREADS = 8
-MAX_ORDERS = 100
 PLAIN_CODES = frozenset({"03", "30", "40", "97"})  # answered with the bare fields of I-2
 
 
 class Authorizer:
-    """Decides requests. One thread at a time may call it; several processes may share its database.
+    """Decides requests. Several threads may call it, for different terminals and cards; several processes may
+    share its database.
 
     `recover` must run once before the first request: what a stopped host still held is voided (I-31).
     """
@@ -141,15 +135,18 @@ class Authorizer:
         at = self.clock.now()
         for work in works:
             work.reset()
-        messages = [work.message for work in works]
         with self.db.read() as tx:
-            known = read(tx, messages, self.profile, self._gate, business_date(at))
+            known = read(tx, works, self.profile, self._gate, business_date(at))
         self._line.authenticate(works, known, at)
         desk = Desk(self.profile, self._masters, lambda: self._references.take(at), known)
         undecided = [w for w in works if w.decision is None and w.reply is None]
         self._drive([(work, self._rule(work, desk)) for work in undecided])
+        self._make_bodies(works, at)
+        sealing = self._pool.submit(
+            self._seal, works
+        )  # the HSM makes MACs while the disk is written
         self._write(works, at)
-        return self._seal(works)
+        return [_reply(work, body) for work, body in zip(works, sealing.result(), strict=True)]
 
     # -- decisions ----------------------------------------------------------------------------------
 
@@ -229,6 +226,21 @@ class Authorizer:
 
     # -- writing and sending --------------------------------------------------------------------------
 
+    def _make_bodies(self, works: Sequence[Work], at: datetime) -> None:
+        """The answers that can be given now; a request with a bank leg has none yet, a repeat has its own."""
+        for work in works:
+            decision = work.decision
+            if decision is None or work.reply is not None or work.replay is not None:
+                continue
+            if work.request is None:
+                work.body = answers.answer_body(
+                    work.message, None, decision.response, {}, self.profile, at, sealed=False
+                )
+            elif decision.leg is None:
+                work.body = self._body(
+                    work.request, decision, work.mac_key, bare=work.fault is not None
+                )
+
     def _write(self, works: Sequence[Work], at: datetime) -> None:
         """One transaction for the batch; a batch that changes nothing needs none."""
         outcomes: list[Outcome] = []
@@ -236,10 +248,6 @@ class Authorizer:
             decision = work.decision
             if work.request is None or decision is None or work.reply is not None:
                 continue
-            if decision.leg is None and work.replay is None:
-                work.body = self._body(
-                    work.request, decision, work.mac_key, bare=work.fault is not None
-                )
             if decision.leg is not None and decision.load is None:
                 continue  # a balance holds no money: nothing to write before the bank has answered
             if decision.store or decision.changes:
@@ -257,23 +265,19 @@ class Authorizer:
     ) -> bytes:
         """The answer's body. `bare`: a field of the request is broken, so none but I-2's four are echoed."""
         task = None if bare or decision.response in PLAIN_CODES else request.task
+        fields = decision.fields
+        if answers.wants_reference(task, fields):
+            fields = {**fields, 37: self._references.take(request.at)}
         return answers.answer_body(
-            request.message, task, decision.response, decision.fields, self.profile, request.at,
+            request.message, task, decision.response, fields, self.profile, request.at,
             sealed=mac_key is not None,
         )  # fmt: skip
 
-    def _seal(self, works: Sequence[Work]) -> list[Reply]:
+    def _seal(self, works: Sequence[Work]) -> list[bytes | None]:
         """Field 64 under the key set each request used, all in one round."""
-        for work in works:
-            if work.request is None and work.decision is not None:
-                work.body = answers.answer_body(
-                    work.message, None, work.decision.response, {}, self.profile,
-                    self.clock.now(), sealed=False,
-                )  # fmt: skip
-        bodies = self._line.seal(
+        return self._line.seal(
             [(w.mac_key, w.body if w.replay is None else w.replay) for w in works]
         )
-        return [_reply(work, body) for work, body in zip(works, bodies, strict=True)]
 
     # -- the bank -------------------------------------------------------------------------------------
 
@@ -352,52 +356,11 @@ class Authorizer:
 
     def recover(self) -> int:
         """Void what this host still held when it stopped (I-31); how many loads that were."""
-        at = self.clock.now()
-        day = business_date(at)
-        with self.db.write() as tx:
-            held = tx.execute(
-                select(LoadRow.key, LoadRow.reference, LoadRow.amount, LoadRow.kind).where(
-                    LoadRow.state == HELD, LoadRow.host == self.profile.name
-                )
-            ).all()
-            moves = [LoadMove(row.key, HELD, REVERSED, "host restarted", VOIDED) for row in held]
-            move_loads(tx, self.clock, moves, day, at)
-            debited = [row for row in held if row.kind in BANK_KINDS]
-            order_bank(tx, [BankOrder(r.reference, "reverse", r.amount) for r in debited], at)
-        return len(held)
+        return bank_orders.void_held(self.db, self.clock, self.profile.name)
 
     def forward_orders(self) -> int:
         """Tell the bank what waits for it; how many orders were done. What fails waits for the next time."""
-        with self.db.read() as tx:
-            rows = tx.execute(
-                select(
-                    BankOrderRow.reference, BankOrderRow.kind, BankOrderRow.amount,
-                    BankOrderRow.account,
-                )
-                .where(BankOrderRow.state == WAITING)
-                .order_by(BankOrderRow.tries, BankOrderRow.at)
-                .limit(MAX_ORDERS)
-            ).all()  # fmt: skip
-        done = 0
-        for row in rows:
-            told = self._tell_bank(row)
-            done += told
-            with self.db.write() as tx:
-                order = tx.get(BankOrderRow, (row.reference, row.kind))
-                if order is not None:
-                    order.tries += 1
-                    order.state = DONE if told else WAITING
-        return done
-
-    def _tell_bank(self, row: Any) -> bool:
-        try:
-            if row.kind == "credit":
-                self.bank.credit(row.reference, row.account, row.amount)
-            else:
-                self.bank.reverse(row.reference)
-        except (Unavailable, BankRefusal):
-            return False
-        return True
+        return bank_orders.forward(self.db, self.bank)
 
 
 def _reply(work: Work, body: bytes | None) -> Reply:

@@ -1,8 +1,8 @@
-"""The committer: one thread that takes what waits, decides it in one transaction, and hands the answers back.
+"""The committer: two threads that take what waits, decide a batch in one transaction, and hand the answers back.
 
-At most 64 requests a batch, one a terminal and card; it flushes at once when nothing more waits, so a lone
-request is not delayed and a crowd shares one commit (iso8583-host.md 16). Bank legs run in a bounded pool and come
-back here to be finished.
+At most 64 requests a batch. A terminal or card is in one batch at a time, and its requests keep their order. A lone
+request is not delayed and a crowd shares one commit (iso8583-host.md 16); while one batch waits for HSM or disk
+a crowd is begun on by the second thread. Bank legs run in a bounded pool and come back here to be finished.
 """
 
 import threading
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,107 +23,161 @@ from payments.host_metrics import HostMetrics
 from payments.work import Act, Arrival, Job, Reply, Work, open_work
 
 MAX_WAIT_SECONDS = 5.0  # a request older than this is dropped, so that the terminal's reversal wins
+THREADS = 2
+CROWD = 16  # with fewer waiting, the second thread leaves them to the batch after this one
 BANK_THREADS = 16
 LEG_SECONDS = 1.0
 STOP_SECONDS = 30.0
 _log = structlog.get_logger("purse.host")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Ticket:
-    """A request in the queue: who sent it (opaque here) and since when it waits."""
+    """A request in the queue: who sent it (opaque here), since when it waits, and its message once it was read."""
 
     arrival: Arrival
     sender: Any
     since: float
+    work: Work | None = None
 
 
+T = TypeVar("T")
 Deliver = Callable[[list[tuple[Any, Reply]]], None]
 
 
 class Committer:
-    """Feeds an `Authorizer` from one thread. `deliver` is called from it with each batch's replies."""
+    """Feeds an `Authorizer`. `deliver` is called from its threads with each batch's replies."""
 
     def __init__(
         self, authorizer: Authorizer, clock: Clock, metrics: HostMetrics, deliver: Deliver
     ) -> None:
         self._authorizer, self._clock, self._metrics = authorizer, clock, metrics
         self._deliver = deliver
-        self._wake = threading.Condition()
+        self._wake = threading.Condition()  # guards everything below
         self._queue: deque[Ticket] = deque()
+        self._blocked: list[Ticket] = []  # they share a terminal or card with a batch at work
+        self._lanes: set[str] = set()
         self._banked: deque[tuple[Job, BankAnswer]] = deque()
-        self._waiters: dict[str, list[Any]] = {}
+        self._waiters: dict[str, list[Any]] = {}  # who waits for a bank leg, by the request's key
+        self._at_work = 0
         self._stopping = False
         self._bank = ThreadPoolExecutor(BANK_THREADS, "bank-leg")
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"committer-{n}", daemon=True)
+            for n in range(1, THREADS + 1)
+        ]
 
     def start(self) -> None:
         """Void what a stopped host held, then begin."""
         self._authorizer.recover()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Finish what was taken in, then end all threads."""
         with self._wake:
             self._stopping = True
-            self._wake.notify()
-        self._thread.join(STOP_SECONDS)
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
         self._bank.shutdown()
 
     def put(self, tickets: list[Ticket]) -> None:
         """Take requests in; the caller bounds how many may wait."""
         with self._wake:
             self._queue.extend(tickets)
-            self._wake.notify()
+            if self._due():
+                self._wake.notify()
 
-    # -- the thread -----------------------------------------------------------------------------------
+    def _due(self) -> bool:
+        """Whether the queue is reason enough to begin a batch now."""
+        return bool(self._queue) and (not self._at_work or len(self._queue) >= CROWD)
+
+    # -- the threads ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            with self._wake:
-                while not (self._queue or self._banked or self._stopping):
-                    self._wake.wait()
-                banked = [self._banked.popleft() for _ in range(min(len(self._banked), MAX_BATCH))]
-                if self._stopping and not self._queue and not banked and not self._waiters:
-                    return
-                if self._stopping and not self._queue and not banked:
-                    self._wake.wait(LEG_SECONDS)  # bank legs are still under way
-                    continue
+            banked, tickets = self._take()
             if banked:
                 self._finish(banked)
-            self._batch()
+            if tickets:
+                self._batch(tickets)
+            with self._wake:
+                self._at_work -= 1
+                ended = not (banked or tickets)
+                if ended or self._due() or self._stopping:
+                    self._wake.notify_all()
+            if ended:
+                return
 
-    def _batch(self) -> None:
-        """Take a batch from the queue; what shares a terminal or card with it waits for the next one."""
-        chosen: list[tuple[Ticket, Work]] = []
-        replies: list[tuple[Any, Reply]] = []
-        lanes: set[str] = set()
-        left: list[Ticket] = []
-        now = self._clock.monotonic()
+    def _take(self) -> tuple[list[tuple[Job, BankAnswer]], list[Ticket]]:
+        """What to do next; nothing at all when the committer has ended."""
         with self._wake:
-            taken = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-        for ticket in taken:
+            while True:
+                banked = _first(self._banked)
+                tickets = _first(self._queue) if self._due() else []
+                if banked or tickets or (self._stopping and self._empty()):
+                    self._at_work += 1
+                    return banked, tickets
+                self._wake.wait(LEG_SECONDS if self._stopping else None)
+
+    def _empty(self) -> bool:
+        return not (self._queue or self._blocked or self._banked or self._waiters)
+
+    def _batch(self, tickets: list[Ticket]) -> None:
+        replies: list[tuple[Any, Reply]] = []
+        now = self._clock.monotonic()
+        readable: list[Ticket] = []
+        for ticket in tickets:
             if now - ticket.since > MAX_WAIT_SECONDS:
                 self._metrics.dropped.labels("waited").inc()
                 replies.append((ticket.sender, Reply(Act.DROP)))
                 continue
-            work = open_work(len(chosen), ticket.arrival)
-            if work is None:
+            ticket.work = ticket.work or open_work(len(readable), ticket.arrival)
+            if ticket.work is None:
                 replies.append((ticket.sender, Reply(Act.CLOSE)))
-            elif lanes.isdisjoint(work.lanes):
-                lanes.update(work.lanes)
-                self._metrics.messages.labels(work.message.mti).inc()
-                chosen.append((ticket, work))
             else:
-                left.append(ticket)
-        if left:
-            with self._wake:
-                self._queue.extendleft(reversed(left))
-        if chosen:
-            self._metrics.batches.observe(len(chosen))
-            decided = self._decide([work for _, work in chosen])
-            replies += zip((ticket.sender for ticket, _ in chosen), decided, strict=True)
-        self._hand_over(replies)
+                readable.append(ticket)
+        entered = self._enter(readable)
+        try:
+            self._hand_over(replies + self._decided(entered))
+        finally:
+            self._leave(entered)
+
+    def _decided(self, entered: list[tuple[Work, Any]]) -> list[tuple[Any, Reply]]:
+        if not entered:
+            return []
+        self._metrics.batches.observe(len(entered))
+        for work, _ in entered:
+            self._metrics.messages.labels(work.message.mti).inc()
+        replies = self._decide([work for work, _ in entered])
+        return list(zip((sender for _, sender in entered), replies, strict=True))
+
+    def _enter(self, tickets: list[Ticket]) -> list[tuple[Work, Any]]:
+        """The requests whose terminal and card are free; the others wait, and in their order."""
+        entered: list[tuple[Work, Any]] = []
+        behind: set[str] = set()
+        with self._wake:
+            for ticket in tickets:
+                assert ticket.work is not None
+                lanes = ticket.work.lanes
+                if self._lanes.isdisjoint(lanes) and behind.isdisjoint(lanes):
+                    self._lanes.update(lanes)
+                    entered.append((ticket.work, ticket.sender))
+                else:
+                    behind.update(lanes)
+                    self._blocked.append(ticket)
+        return entered
+
+    def _leave(self, entered: list[tuple[Work, Any]]) -> None:
+        """Free the lanes; what was blocked comes first again. (Who entered nothing frees nothing.)"""
+        if not entered:
+            return
+        with self._wake:
+            for work, _ in entered:
+                self._lanes.difference_update(work.lanes)
+            self._queue.extendleft(reversed(self._blocked))
+            self._blocked.clear()
 
     def _decide(self, works: list[Work]) -> list[Reply]:
         """A batch that fails is decided one by one, so that one bad request harms nobody else."""
@@ -141,14 +195,20 @@ class Committer:
 
     def _hand_over(self, replies: list[tuple[Any, Reply]]) -> None:
         ready: list[tuple[Any, Reply]] = []
-        for sender, reply in replies:
-            if reply.act is Act.ATTACH:
-                self._waiters.setdefault(reply.key, []).append(sender)
-            elif reply.job is not None:
-                self._waiters.setdefault(reply.key, []).append(sender)
-                self._bank.submit(self._ask_bank, reply.job)
-            else:
-                ready.append((sender, reply))
+        jobs: list[Job] = []
+        with self._wake:
+            for sender, reply in replies:
+                if reply.job is not None:
+                    self._waiters[reply.key] = [sender]
+                    jobs.append(reply.job)
+                elif reply.act is not Act.ATTACH:
+                    ready.append((sender, reply))
+                elif reply.key in self._waiters:
+                    self._waiters[reply.key].append(sender)
+                else:  # it was finished meanwhile, or another host works on it: the terminal repeats
+                    ready.append((sender, Reply(Act.DROP)))
+        for job in jobs:
+            self._bank.submit(self._ask_bank, job)
         if ready:
             self._deliver(ready)
 
@@ -172,8 +232,16 @@ class Committer:
             self._metrics.failures.inc()
             unexpected("finishing failed", error)
             replies = [Reply(Act.DROP, key=job.request.key) for job, _ in banked]
-        ready: list[tuple[Any, Reply]] = []
-        for (job, _), reply in zip(banked, replies, strict=True):
-            waiting = self._waiters.pop(job.request.key, [])
-            ready += [(sender, reply) for sender in waiting]
-        self._deliver(ready)
+        with self._wake:
+            waiting = [self._waiters.pop(job.request.key, []) for job, _ in banked]
+        self._deliver(
+            [
+                (sender, reply)
+                for senders, reply in zip(waiting, replies, strict=True)
+                for sender in senders
+            ]
+        )
+
+
+def _first(queue: deque[T]) -> list[T]:
+    return [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]

@@ -24,7 +24,7 @@ from payments.decisions import (
     original_key,
     refuse,
 )
-from payments.field_parts import Original, PartFault
+from payments.field_parts import PartFault
 from payments.ledger import COMPLETED
 from payments.limits import USAGE_TAC, USAGE_UNLOAD
 from payments.loads import Desk, response_of
@@ -35,13 +35,12 @@ from payments.purse_data import (
     UNLOAD_CONFIRMATION,
     PurseConfirmation,
     factor_of,
-    parse_purse_data,
 )
 
 
 def confirm(request: Request, desk: Desk) -> Rule:
     """0220 with SV, SX or UV. All outcomes are final for the terminal."""
-    data = parse_purse_data(request.message.octets(58))
+    data = request.purse
     flags = (LOAD_CONFIRMATION, LOAD_UNKNOWN, UNLOAD_CONFIRMATION)
     if not isinstance(data, PurseConfirmation) or data.flag not in flags:
         return refuse("30")
@@ -65,15 +64,13 @@ def confirm(request: Request, desk: Desk) -> Rule:
 
 
 def _find_original(request: Request, desk: Desk, data: PurseConfirmation) -> Any:
-    """By field 61 and the terminal; else by card and online counter."""
+    """By what the message names and the terminal; else by card and online counter."""
     try:
-        original = Original.parse(request.message.text(61))
+        row = desk.known.loads.get(original_key(request.message))
     except PartFault:
-        original = None
-    if original is not None:
-        row = desk.known.loads.get(original_key(request.message, original))
-        if row is not None:
-            return row
+        row = None
+    if row is not None:
+        return row
     same = [
         row for row in desk.known.by_card.get(data.asn.hex(), ()) if row.counter == data.counter
     ]

@@ -16,6 +16,7 @@ from payments.field_parts import Original
 from payments.ledger import Transfer
 from payments.matrix import Task
 from payments.messages import Message, Value
+from payments.purse_data import PurseData
 
 Rule = Generator[HsmRequest[Any], Any, "Decision"]
 
@@ -32,13 +33,16 @@ ALLOWED: dict[str, frozenset[str]] = {
     DECLINED: frozenset(),
 }
 REFUSED = "22"
+DETAIL_MTI = "0320"
+_WITH_FUNCTION = (DETAIL_MTI, "0800", "0820")
 
 
 @dataclass(frozen=True)
 class Request:
     """One request on its way: the message, what it asks for, its key (8.1) and fingerprint, its terminal's row.
 
-    `at`, `day` are the host's; `sealed`: its MAC was good, under the token `mak`.
+    `purse` is field 58 (or the load detail of 62) and `asn` its card. `at`, `day` are the host's; `mak`: the token
+    its MAC was good under.
     """
 
     message: Message
@@ -46,6 +50,8 @@ class Request:
     key: str
     fingerprint: bytes
     terminal: Any
+    purse: PurseData | None
+    asn: str
     at: datetime
     day: date
     mak: str = ""
@@ -56,8 +62,21 @@ def message_key(merchant: str, terminal: str, batch: str, trace: str, kind: str)
     return f"{merchant}{terminal}{batch}{trace}{kind}"
 
 
-def original_key(message: Message, original: Original) -> str:
-    """Key of the 0200 that a confirmation or reversal means."""
+def key_of(message: Message) -> str:
+    """The request's key (8.1); the class of details and network messages has 60.3 beside it."""
+    kind = message.mti + (message.function if message.mti in _WITH_FUNCTION else "")
+    return message_key(message.merchant, message.terminal, message.batch, message.trace, kind)
+
+
+def original_key(message: Message) -> str:
+    """Key of the 0200 that a confirmation, a reversal (field 61) or a batch detail (its own trace) means.
+
+    Raises PartFault when field 61 names nothing.
+    """
+    if message.mti == DETAIL_MTI:
+        original = Original(message.batch, message.trace)
+    else:
+        original = Original.parse(message.text(61))
     return message_key(message.merchant, message.terminal, original.batch, original.trace, "0200")
 
 

@@ -13,7 +13,7 @@ import asyncio
 import ssl
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,7 @@ MAX_CONNECTIONS = 2_000
 MAX_PER_ADDRESS = 200
 MAX_PER_CONNECTION = 8
 MAX_IN_WORK = 256
+READ_BYTES = 4_096  # what one look at a socket may bring: more stays in the kernel
 IDLE_SECONDS = 90.0
 FRAME_SECONDS = 10.0
 SWEEP_SECONDS = 1.0
@@ -83,8 +84,11 @@ class _Brake:
         return True
 
 
-class _Connection(asyncio.Protocol):
-    """One TCP connection. Writes of one batch are joined by the transport's buffer."""
+class _Connection(asyncio.BufferedProtocol):
+    """One TCP connection. It stops reading while its frames wait, the host is full, or its peer takes no answers.
+
+    Writes of one batch are joined by the transport's buffer.
+    """
 
     def __init__(self, host: "_Host") -> None:
         self.host = host
@@ -92,9 +96,10 @@ class _Connection(asyncio.Protocol):
         self.address = ""
         self.peer = ""
         self.in_work = 0
+        self.held: deque[Ticket] = deque()
         self.heard = self.began = host.clock.monotonic()
         self.transport: asyncio.Transport | None = None
-        self.paused = False
+        self.paused = self.choked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -108,7 +113,12 @@ class _Connection(asyncio.Protocol):
         self.transport = None
         self.host.lost(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint  # one buffer serves all: it is emptied before the loop turns to another socket
+        return self.host.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self.host.buffer[:nbytes])
         now = self.host.clock.monotonic()
         self.heard = now
         if not self.reader.unfinished:
@@ -124,22 +134,37 @@ class _Connection(asyncio.Protocol):
         if len(wanted) < len(frames) and self.transport is not None:
             self.transport.write(KEEP_ALIVE * (len(frames) - len(wanted)))
         if wanted:
-            self.host.take_in(self, wanted, now)
+            self.held.extend(Ticket(Arrival(frame, self.peer), self, now) for frame in wanted)
+            self.host.take_in([self])
+
+    def pause_writing(self) -> None:
+        self.choked = True
+        self.settle()
+
+    def resume_writing(self) -> None:
+        self.choked = False
+        self.settle()
 
     def close(self, reason: str) -> None:
         if self.transport is not None:
             self.host.metrics.closed.labels(reason).inc()
             _log.info("connection closed", reason=reason, peer=self.peer)
-            self.transport.close()
+            if self.choked:  # what it never took would keep the connection open for ever
+                self.transport.abort()
+            else:
+                self.transport.close()
 
-    def pause(self, on: bool) -> None:
-        """Stop or go on reading the socket."""
-        if self.transport is None or on is self.paused:
+    def settle(self) -> None:
+        """Read the socket or leave it alone, as things stand now."""
+        stop = self.choked or self.host.full or self.in_work >= MAX_PER_CONNECTION
+        stop = stop or bool(self.held)
+        if self.transport is None or stop is self.paused:
             return
-        self.paused = on
-        if on:
+        self.paused = stop
+        if stop:
             self.transport.pause_reading()
         else:
+            self.began = self.host.clock.monotonic()  # while we did not read, nobody was slow
             self.transport.resume_reading()
 
 
@@ -153,6 +178,8 @@ class _Host:
         self.connections: set[_Connection] = set()
         self.addresses: Counter[str] = Counter()
         self.in_work = 0
+        self.full = False
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self.withdrawn: OrderedDict[str, None] = OrderedDict()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.brake = _Brake(limits.wrong_macs, limits.trusted)
@@ -172,26 +199,33 @@ class _Host:
             and connection.address not in self.limits.trusted
         ):
             connection.close("too many from one address")
-        elif self.in_work >= MAX_IN_WORK:
-            connection.pause(True)
+        else:
+            connection.settle()
 
     def lost(self, connection: _Connection) -> None:
+        connection.held.clear()
         self.connections.discard(connection)
         self.addresses[connection.address] -= 1
         if self.addresses[connection.address] <= 0:
             del self.addresses[connection.address]
         self.metrics.connections.set(len(self.connections))
 
-    def take_in(self, connection: _Connection, frames: list[bytes], now: float) -> None:
-        connection.in_work += len(frames)
-        self.in_work += len(frames)
-        if connection.in_work >= MAX_PER_CONNECTION:
-            connection.pause(True)
-        if self.in_work >= MAX_IN_WORK:
+    def take_in(self, connections: Iterable[_Connection]) -> None:
+        """Put what these connections hold to work, as far as both limits allow, and read on or not."""
+        taken: list[Ticket] = []
+        for one in connections:
+            room = min(MAX_PER_CONNECTION - one.in_work, MAX_IN_WORK - self.in_work)
+            fresh = [one.held.popleft() for _ in range(min(room, len(one.held)))]
+            one.in_work += len(fresh)
+            self.in_work += len(fresh)
+            taken += fresh
+            one.settle()
+        if taken:
+            self.committer.put(taken)
+        if self.full is not (self.in_work >= MAX_IN_WORK):
+            self.full = not self.full
             for one in self.connections:
-                one.pause(True)
-        arrivals = (Arrival(frame, connection.peer) for frame in frames)
-        self.committer.put([Ticket(arrival, connection, now) for arrival in arrivals])
+                one.settle()
 
     def _deliver(self, replies: list[tuple[Any, Reply]]) -> None:
         """From the committer's thread: one wake-up of the loop for a whole batch."""
@@ -206,9 +240,8 @@ class _Host:
                     self.withdrawn.popitem(last=False)
         for connection, reply in replies:
             self._send_one(connection, reply)
-        if self.in_work < MAX_IN_WORK:
-            for one in self.connections:
-                one.pause(one.in_work >= MAX_PER_CONNECTION)
+        freed = dict.fromkeys(connection for connection, _ in replies)
+        self.take_in(self.connections if self.full else freed)
 
     def _send_one(self, connection: _Connection, reply: Reply) -> None:
         connection.in_work -= 1
@@ -236,7 +269,8 @@ class _Host:
         """Cut idle connections and slow senders."""
         now = self.clock.monotonic()
         for one in list(self.connections):
-            if one.reader.unfinished and now - one.began > self.limits.frame_seconds:
+            unfinished = one.reader.unfinished and not one.paused
+            if unfinished and now - one.began > self.limits.frame_seconds:
                 one.close("slow sender")
             elif not one.in_work and now - one.heard > self.limits.idle_seconds:
                 one.close("idle")

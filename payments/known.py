@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, cast
 
-from sqlalchemy import BindParameter, Select, Table, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, literal_column, select
 
 from core.db import Tx
-from payments.decisions import ISSUED, REVERSED, UNRESOLVED, message_key, original_key
-from payments.field_parts import Original, PartFault
+from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
+from payments.field_parts import PartFault
 from payments.limits import DaySums, Gate, HostProfile
-from payments.matrix import ONLINE_KINDS, Task, task_of
+from payments.matrix import ONLINE_KINDS, Task
 from payments.messages import Message
-from payments.purse_data import PurchaseEvidence, PurseDataFault, parse_purse_data
+from payments.purse_data import PurchaseEvidence, PurseConfirmation
+from payments.rows import KEYS, Lookup
 from payments.tables import (
     LoadRow,
     MerchantRow,
@@ -27,6 +28,7 @@ from payments.tables import (
     PurseCardRow,
     TerminalRow,
 )
+from payments.work import Work
 from registry.residence.gate import PurseGate
 
 _LOAD = cast(Table, LoadRow.__table__)
@@ -35,23 +37,30 @@ _MESSAGE = cast(Table, MessageRow.__table__)
 _PURCHASE = cast(Table, PurchaseRow.__table__)
 _TERMINAL = cast(Table, TerminalRow.__table__)
 _MERCHANT = cast(Table, MerchantRow.__table__)
-_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
-# Built once: making a statement anew costs more than running it.
-_TERMINALS = (
+_WANTED: BindParameter[Any] = bindparam(KEYS, expanding=True)
+_TERMINALS = Lookup(
     select(
         _TERMINAL,
         _MERCHANT.c.name.label("merchant_name"),
         _MERCHANT.c.open.label("merchant_open"),
     )
     .join(_MERCHANT, _MERCHANT.c.number == _TERMINAL.c.merchant)
-    .where(_TERMINAL.c.number.in_(_KEYS))
+    .where(_TERMINAL.c.number.in_(_WANTED))
 )
-_MESSAGES = select(_MESSAGE).where(_MESSAGE.c.key.in_(_KEYS))
-_PURCHASES = select(_PURCHASE.c.purse_key, _PURCHASE.c.id).where(_PURCHASE.c.purse_key.in_(_KEYS))
-_CARDS = select(_CARD).where(_CARD.c.asn.in_(_KEYS))
-_LOADS_OF_CARDS = select(_LOAD).where(_LOAD.c.asn.in_(_KEYS)).order_by(_LOAD.c.at)
-_LOADS = select(_LOAD).where(_LOAD.c.key.in_(_KEYS))
-OPEN_STATES = (ISSUED, UNRESOLVED, REVERSED, "HELD")
+_MESSAGES = Lookup(select(_MESSAGE).where(_MESSAGE.c.key.in_(_WANTED)))
+_PURCHASES = Lookup(
+    select(_PURCHASE.c.purse_key, _PURCHASE.c.id).where(_PURCHASE.c.purse_key.in_(_WANTED))
+)
+_CARDS = Lookup(select(_CARD).where(_CARD.c.asn.in_(_WANTED)))
+# What is decided for good teaches nothing about a card, and grows for ever.
+_DECIDED: ColumnElement[Any] = literal_column(f"('{CONFIRMED}', '{DECLINED}')")
+_UNDECIDED = Lookup(
+    select(_LOAD)
+    .where(_LOAD.c.asn.in_(_WANTED), _LOAD.c.state.op("NOT IN")(_DECIDED))
+    .order_by(_LOAD.c.at)
+)
+_ALL_OF_CARDS = Lookup(select(_LOAD).where(_LOAD.c.asn.in_(_WANTED)).order_by(_LOAD.c.at))
+_LOADS = Lookup(select(_LOAD).where(_LOAD.c.key.in_(_WANTED)))
 
 
 @dataclass
@@ -68,12 +77,6 @@ class Known:
     sums: dict[str, DaySums] = field(default_factory=dict)
 
 
-def key_of(message: Message) -> str:
-    """The request's key (8.1): merchant, terminal, batch, trace, class; details have 60.3 in their class."""
-    kind = message.mti + (message.function if message.mti in ("0320", "0800", "0820") else "")
-    return message_key(message.merchant, message.terminal, message.batch, message.trace, kind)
-
-
 def purse_key(evidence: PurchaseEvidence) -> str:
     """Key of 11.3: ASN, offline counter, type, PSAM, terminal counter, TAC."""
     return (
@@ -84,76 +87,82 @@ def purse_key(evidence: PurchaseEvidence) -> str:
 
 @dataclass
 class _Wanted:
-    """What the requests of a batch need to be read."""
+    """What the requests of a batch need to be read. `named`: originals, by the card that names them."""
 
     terminals: set[str] = field(default_factory=set)
     messages: set[str] = field(default_factory=set)
     cards: set[str] = field(default_factory=set)
+    named: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     purses: set[str] = field(default_factory=set)
     sums: list[tuple[str, Message, str]] = field(default_factory=list)
 
-    def add(self, message: Message) -> None:
+    def add(self, work: Work) -> None:
+        message = work.message
         self.terminals.add(message.terminal)
-        key = key_of(message)
-        self.messages.add(key)
-        task = task_of(message)
-        if task in (Task.CONFIRM, Task.REVERSE):
-            try:
-                original = Original.parse(message.text(61))
-                self.messages.add(original_key(message, original))
-            except PartFault:
-                pass  # no original can be named: the rule answers 25
-        self._add_purse(message, key, task)
-
-    def _add_purse(self, message: Message, key: str, task: Task | None) -> None:
-        try:
-            data = parse_purse_data(message.octets(58))
-        except PurseDataFault:
+        self.messages.add(work.key)
+        if work.task in (Task.CONFIRM, Task.REVERSE) or isinstance(work.purse, PurseConfirmation):
+            self._name_original(message, work.asn)
+        if not work.asn:
             return
-        asn = data.asn.hex()
         if message.kind in ONLINE_KINDS:
-            self.cards.add(asn)
-        if isinstance(data, PurchaseEvidence):
-            self.purses.add(purse_key(data))
-        if task in (Task.LOAD, Task.UNLOAD):
-            self.sums.append((key, message, asn))
-            self.asked.add(asn)
+            self.cards.add(work.asn)
+        if isinstance(work.purse, PurchaseEvidence):
+            self.purses.add(purse_key(work.purse))
+        if work.task in (Task.LOAD, Task.UNLOAD):
+            self.sums.append((work.key, message, work.asn))
+            self.asked.add(work.asn)
+
+    def _name_original(self, message: Message, asn: str) -> None:
+        try:
+            key = original_key(message)
+        except PartFault:
+            return  # no original can be named: the rule answers
+        self.messages.add(key)
+        self.named[key] = asn
 
 
-def read(tx: Tx, messages: Iterable[Message], profile: HostProfile, gate: Gate, day: date) -> Known:
+def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, day: date) -> Known:
     """Everything the rules may ask about these requests."""
     wanted = _Wanted()
-    for message in messages:
-        wanted.add(message)
+    for work in works:
+        wanted.add(work)
     known = Known()
-    known.terminals = {row.number: row for row in _rows(tx, _TERMINALS, wanted.terminals)}
-    known.messages = {row.key: row for row in _rows(tx, _MESSAGES, wanted.messages)}
+    known.terminals = {row.number: row for row in _TERMINALS.rows(tx, wanted.terminals)}
+    known.messages = {row.key: row for row in _MESSAGES.rows(tx, wanted.messages)}
     if wanted.cards:
-        _read_cards(tx, known, wanted)
+        known.cards = {row.asn: row for row in _CARDS.rows(tx, wanted.cards)}
+        _take_in(known, _UNDECIDED.rows(tx, wanted.cards))
+    if wanted.named:
+        _read_originals(tx, known, wanted)
     if wanted.asked:
         known.gates = dict(gate(tx, sorted(wanted.asked)))
     if wanted.purses:
-        known.purchases = {row[0]: row[1] for row in _rows(tx, _PURCHASES, wanted.purses)}
-    for key, message, asn in wanted.sums:
-        known.sums[key] = _day_sums(tx, profile, message, asn, day)
+        known.purchases = {row.purse_key: row.id for row in _PURCHASES.rows(tx, wanted.purses)}
+    if profile.sums_days:
+        for key, message, asn in wanted.sums:
+            known.sums[key] = _day_sums(tx, profile, message, asn, day)
     return known
 
 
-def _rows(tx: Tx, statement: Select[Any], keys: Iterable[str]) -> Iterable[Any]:
-    return tx.execute(statement, {"keys": sorted(keys)})
-
-
-def _read_cards(tx: Tx, known: Known, wanted: _Wanted) -> None:
-    known.cards = {row.asn: row for row in _rows(tx, _CARDS, wanted.cards)}
-    for row in _rows(tx, _LOADS_OF_CARDS, wanted.cards):
-        known.loads[row.key] = row
-        known.by_card.setdefault(row.asn, []).append(row)
-    missing = wanted.messages - known.loads.keys()
-    named = [key for key in missing if key.endswith("0200")]
-    if named:  # a confirmation that names another card's load
-        for row in _rows(tx, _LOADS, named):
+def _take_in(known: Known, rows: Iterable[Any]) -> None:
+    for row in rows:
+        if row.key not in known.loads:
             known.loads[row.key] = row
+            known.by_card.setdefault(row.asn, []).append(row)
+
+
+def _read_originals(tx: Tx, known: Known, wanted: _Wanted) -> None:
+    """Loads that a confirmation or reversal names: decided ones, or another card's."""
+    missing = [key for key in wanted.named if key not in known.loads]
+    for row in _LOADS.rows(tx, missing):
+        known.loads[row.key] = row
+    cards = {wanted.named[key] for key in missing if key not in known.loads}
+    for asn in cards - {""}:  # named wrongly: the card and its counter may still tell
+        known.by_card.pop(asn, None)
+        for row in _ALL_OF_CARDS.rows(tx, [asn]):
+            known.loads.setdefault(row.key, row)
+            known.by_card.setdefault(asn, []).append(row)
 
 
 def _day_sums(tx: Tx, profile: HostProfile, message: Message, asn: str, day: date) -> DaySums:
@@ -168,7 +177,7 @@ def _day_sums(tx: Tx, profile: HostProfile, message: Message, asn: str, day: dat
 
 
 def _sum(tx: Tx, whose: Any, day: date) -> tuple[int, int]:
-    counted: Sequence[str] = ("HELD", ISSUED, "CONFIRMED", UNRESOLVED)
+    counted: Sequence[str] = (HELD, ISSUED, CONFIRMED, UNRESOLVED)
     row = tx.execute(
         select(func.count(), func.coalesce(func.sum(_LOAD.c.amount), 0)).where(
             whose, _LOAD.c.day == day, _LOAD.c.state.in_(counted), _LOAD.c.kind != "43"

@@ -22,10 +22,10 @@ from datetime import date, datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, func, literal, select, union_all
-from sqlalchemy.dialects import postgresql, sqlite
 
 from core.db import Tx
 from core.errors import EvidenceMismatch, NotFound, Rejected
+from payments.rows import Insert
 from payments.tables import AccountRow, TransferRow
 
 BANK, FEES, SUSPENSE = "bank", "fees", "suspense"
@@ -34,6 +34,7 @@ MAX_AMOUNT = 10**12 - 1
 _T = cast(Table, TransferRow.__table__)
 _A = cast(Table, AccountRow.__table__)
 _COUNTED = (SINGLE, COMPLETED)
+_NEW_ACCOUNTS, _NEW_TRANSFERS = Insert(_A, quiet=True), Insert(_T)
 
 
 def purse(asn: str) -> str:
@@ -74,8 +75,7 @@ class Transfer:
 def open_accounts(tx: Tx, ids: Iterable[str]) -> None:
     """Make the accounts that do not exist yet; the part before the colon is the kind."""
     rows = [{"id": one, "kind": one.split(":", 1)[0]} for one in sorted(set(ids))]
-    if rows:
-        tx.execute(_insert(tx, _A).on_conflict_do_nothing(index_elements=["id"]), rows)
+    _NEW_ACCOUNTS.run(tx, rows)
 
 
 def post(tx: Tx, transfers: Sequence[Transfer], day: date, at: datetime) -> int:
@@ -99,15 +99,12 @@ def post(tx: Tx, transfers: Sequence[Transfer], day: date, at: datetime) -> int:
 
 def write(tx: Tx, transfers: Sequence[Transfer], day: date, at: datetime) -> None:
     """Write transfers that are known to be new, as one statement; a doubled id breaks the primary key."""
-    if transfers:
-        tx.execute(
-            _T.insert(),
-            [
-                {"id": t.id, "step": t.step, "pending_id": None, "debit": t.debit, "credit": t.credit,
-                 "amount": t.amount, "reason": t.reason, "day": day, "at": at}
-                for t in transfers
-            ],
-        )  # fmt: skip
+    rows = [
+        {"id": t.id, "step": t.step, "pending_id": None, "debit": t.debit, "credit": t.credit,
+         "amount": t.amount, "reason": t.reason, "day": day, "at": at}
+        for t in transfers
+    ]  # fmt: skip
+    _NEW_TRANSFERS.run(tx, rows)
 
 
 def complete(tx: Tx, pending: Sequence[str], day: date, at: datetime) -> None:
@@ -149,13 +146,6 @@ def _known(tx: Tx, ids: Sequence[str]) -> dict[str, Transfer]:
         )
     )
     return {row[0]: Transfer(*row) for row in rows}
-
-
-def _insert(tx: Tx, table: Any) -> Any:
-    """INSERT with ON CONFLICT, which both databases have in their own dialect."""
-    if tx.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,18 @@ class HostProfile:
     card_day_count: int | None = None
     terminal_day_fen: int | None = None
     merchant_day_fen: int | None = None
-    card_failures: int = 8
     late: timedelta = timedelta(days=30)
+
+    @property
+    def sums_days(self) -> bool:
+        """Whether any limit looks at what a day has had already."""
+        held = (
+            self.card_day_fen,
+            self.card_day_count,
+            self.terminal_day_fen,
+            self.merchant_day_fen,
+        )
+        return any(limit is not None for limit in held)
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,9 @@ class DaySums:
     card_count: int = 0
     terminal_fen: int = 0
     merchant_fen: int = 0
+
+
+NOTHING_YET = DaySums()
 
 
 def refuse_load(profile: HostProfile, amount: int, balance: int, sums: DaySums) -> str | None:

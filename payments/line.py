@@ -40,7 +40,7 @@ class Line:
             if terminal is not None:
                 work.request = Request(
                     work.message, work.task or Task.ECHO, work.key, fingerprint(work.message),
-                    terminal, at, day,
+                    terminal, work.purse, work.asn, at, day,
                 )  # fmt: skip
             if work.task in matrix.WITHOUT_MAC:
                 continue
@@ -100,13 +100,21 @@ class Line:
         """Unknown terminal 97; a known one without keys signs on first, 77."""
         if work.request is None:
             work.decision = refuse("97", store=False)
+        elif work.fault is not None:
+            work.decision = refuse("30", store=False)
         else:
             work.decision = refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
 
     def _wrong(self, work: Work) -> None:
-        """A0 without a MAC; counted, an alarm at the third in a row. The keys stay valid (I-22)."""
+        """A0 without a MAC; counted, an alarm at the third in a row. The keys stay valid (I-22).
+
+        A body that breaks a rule is answered 30 (I-2), whatever its MAC: noise is no attempt at a key.
+        """
         if work.request is None:
             work.decision = refuse("97", store=False)
+            return
+        if work.fault is not None:
+            work.decision = refuse("30", store=False)
             return
         terminal = work.request.terminal
         count = terminal.wrong_macs + 1

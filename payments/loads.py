@@ -35,7 +35,7 @@ from payments.decisions import (
 )
 from payments.known import Known
 from payments.ledger import PENDING, Transfer
-from payments.limits import USAGE_LOAD, USAGE_UNLOAD, HostProfile, Masters
+from payments.limits import NOTHING_YET, USAGE_LOAD, USAGE_UNLOAD, HostProfile, Masters
 from payments.matrix import BANK_KINDS, Task, account_of
 from payments.messages import Value
 from payments.purse_data import (
@@ -47,7 +47,6 @@ from payments.purse_data import (
     PurseAnswer,
     PurseRequest,
     factor_of,
-    parse_purse_data,
 )
 
 COMPLETE, VOID = ledger.COMPLETED, ledger.VOIDED
@@ -77,14 +76,16 @@ def load(request: Request, desk: Desk) -> Rule:
     """0200 with RQ or UQ: steps 4 to 10 of 7.4 (6 of 7.6 for an unload)."""
     message = request.message
     unload = request.task is Task.UNLOAD
-    data = parse_purse_data(message.octets(58))
+    data = request.purse
     wanted = UNLOAD_REQUEST if unload else LOAD_REQUEST
-    if not isinstance(data, PurseRequest) or data.flag != wanted or data.type not in TYPES[wanted]:
+    if not isinstance(data, PurseRequest):
+        return refuse("30")
+    if data.psam.hex() != request.terminal.psam:
+        return refuse("97", store=False)
+    if data.flag != wanted or data.type not in TYPES[wanted]:
         return refuse("30")
     if data.amount != message.amount or data.amount == 0:
         return refuse("13")
-    if data.psam.hex() != request.terminal.psam:
-        return refuse("97")
     refusal = _card_refusal(request, desk, data) or _limit_refusal(request, desk, data)
     if refusal is not None:
         return refusal
@@ -97,8 +98,6 @@ def load(request: Request, desk: Desk) -> Rule:
     date, time = purse_date_time(request.at)
     try:
         mac2 = yield _mac2_request(desk, data, unload, date, time)
-    except NotFound:
-        return refuse("62")
     except CityError as error:
         return _mac1_refusal(desk, data, error)
     return _hold(request, desk, data, PurseAnswer(
@@ -118,13 +117,19 @@ def _card_refusal(request: Request, desk: Desk, data: PurseRequest) -> Decision 
         return refuse(gate.response_code)
     if request.task is Task.UNLOAD and not gate.may_debit:
         return refuse(gate.response_code if gate.response_code != "00" else "57")
+    try:
+        desk.masters(USAGE_UNLOAD if request.task is Task.UNLOAD else USAGE_LOAD, data.key_version)
+    except NotFound:
+        return refuse("62")
     return None
 
 
 def _limit_refusal(request: Request, desk: Desk, data: PurseRequest) -> Decision | None:
     if request.task is Task.UNLOAD:
         return refuse("51") if data.amount > data.balance else None
-    code = limits.refuse_load(desk.profile, data.amount, data.balance, desk.known.sums[request.key])
+    code = limits.refuse_load(
+        desk.profile, data.amount, data.balance, desk.known.sums.get(request.key, NOTHING_YET)
+    )
     return None if code is None else refuse(code)
 
 

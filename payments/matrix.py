@@ -37,6 +37,7 @@ class Task(StrEnum):
 LOAD_KINDS = frozenset({r.LOAD, r.CASH_LOAD, r.OTHER_LOAD})
 ONLINE_KINDS = LOAD_KINDS | {r.UNLOAD}
 BANK_KINDS = frozenset({r.LOAD, r.OTHER_LOAD})
+IRREVERSIBLE = frozenset({r.BALANCE, r.PURCHASE})  # the card paid, or nothing moved
 ADVICES = frozenset({Task.CONFIRM, Task.REVERSE, Task.PURCHASE, Task.DETAIL})
 WITHOUT_MAC = frozenset({Task.SIGN_ON, Task.ECHO})
 _NETWORK = {
@@ -61,7 +62,7 @@ _UPLOADS = {
     r.PACK: Task.PACK,
     r.END_BALANCED: Task.BATCH_END,
     r.END_UNBALANCED: Task.BATCH_END,
-    "000": Task.PURCHASE,
+    r.NO_FUNCTION: Task.PURCHASE,
 }
 
 
@@ -75,8 +76,12 @@ def task_of(message: Message) -> Task | None:
     if mti == "0320":
         task = _UPLOADS.get(function)
         return None if task is Task.PURCHASE and kind != r.PURCHASE else task
+    if function != r.NO_FUNCTION:
+        return None
     if kind == r.PURCHASE and mti in ("0200", "0220"):
         return Task.PURCHASE
+    if kind in IRREVERSIBLE and mti == "0400":
+        return Task.REVERSE  # answered 12: there is nothing to take back
     if mti == "0200":
         return _financial(message)
     if kind in ONLINE_KINDS and r.PROCESSING[kind] == message.text(3):

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from datetime import date, datetime
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import update
@@ -26,9 +27,14 @@ class SignOnBrake:
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
+        self._lock = Lock()
 
     def allows(self, peer: str, now: float) -> bool:
         """Count one new set for `peer`; False when it had its share of this minute."""
+        with self._lock:
+            return self._allows(peer, now)
+
+    def _allows(self, peer: str, now: float) -> bool:
         times = self._times.setdefault(peer, deque())
         while times and now - times[0] >= 60:
             times.popleft()
@@ -55,7 +61,7 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
     with_track = message.function == WITH_TRACK
     fits = (len(terminal.waiting_keys) == TRACK_KEYS_LENGTH) is with_track
     if terminal.waiting_mak and fits and line_keys.still_waiting(terminal, request.at):
-        noted = _set(terminal.number, signed_on=request.day)
+        noted = _set(terminal.number, **_day_begins(request))
         return Decision("00", {**fields, 62: terminal.waiting_keys}, store=False, also=(noted,))
     if not may_make():
         return refuse("91", store=False)
@@ -71,8 +77,14 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
 def _new_set(pik: str, mak: str, wrapped: bytes, request: Request) -> Callable[[Tx], None]:
     return _set(
         request.message.terminal, waiting_pik=pik, waiting_mak=mak, waiting_keys=wrapped,
-        waiting_at=request.at, signed_on=request.day,
+        waiting_at=request.at, **_day_begins(request),
     )  # fmt: skip
+
+
+def _day_begins(request: Request) -> dict[str, Any]:
+    """The day's first sign-on begins a new count of reused keys (8.1: three per day)."""
+    begun: dict[str, Any] = {"signed_on": request.day}
+    return begun if request.terminal.signed_on == request.day else {**begun, "key_reuses": 0}
 
 
 def promote(number: str, mak: str, at: datetime) -> Callable[[Tx], None]:

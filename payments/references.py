@@ -5,6 +5,7 @@ of a block at a stop is never used (gaps are normal).
 """
 
 from datetime import date, datetime
+from threading import Lock
 
 from sqlalchemy import update
 
@@ -34,14 +35,16 @@ class References:
         self._db = db
         self._day = date.min
         self._next = self._end = 0
+        self._lock = Lock()
 
     def take(self, at: datetime) -> str:
         """The next number. Raises Unavailable HOST-REFERENCES when a day has had a hundred million."""
         day = business_date(at)
-        if day != self._day or self._next >= self._end:
-            self._refill(day)
-        self._next += 1
-        return reference(day, self._next)
+        with self._lock:
+            if day != self._day or self._next >= self._end:
+                self._refill(day)
+            self._next += 1
+            return reference(day, self._next)
 
     def _refill(self, day: date) -> None:
         with self._db.write() as tx:

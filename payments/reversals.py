@@ -21,39 +21,40 @@ from payments.decisions import (
     original_key,
     refuse,
 )
-from payments.field_parts import Original, PartFault
+from payments.field_parts import PartFault
 from payments.ledger import VOIDED
 from payments.loads import Desk
-from payments.matrix import BANK_KINDS
+from payments.matrix import BANK_KINDS, IRREVERSIBLE
+from payments.responses import APPROVED
 
-UNKNOWN, AMOUNT_DIFFERS = "25", "64"
+UNKNOWN, AMOUNT_DIFFERS, IMPOSSIBLE = "25", "64", "12"
 
 
 def reverse(request: Request, desk: Desk) -> Rule:
     """0400. The check that nothing was credited and the void are one commit (I-30)."""
-    decision = _decide(request, desk)
-    fields = {**decision.fields, 37: desk.references()}
-    return answer_now(replace(decision, fields=fields))
+    return answer_now(_decide(request, desk))
 
 
 def _decide(request: Request, desk: Desk) -> Decision:
     message = request.message
+    if message.kind in IRREVERSIBLE:
+        return refuse(IMPOSSIBLE)
     try:
-        original = Original.parse(message.text(61))
+        key = original_key(message)
     except PartFault:
         return refuse("30")
-    key = original_key(message, original)
-    if original.trace != message.trace:
+    if message.text(61)[6:12] != message.trace:
         return refuse("30")
     row = desk.known.loads.get(key)
     if row is None:
         seen = desk.known.messages.get(key)
         if seen is None:
             return replace(refuse(UNKNOWN), tombstone=key)
-        # Known but never held: it was declined before any money moved; a tombstone is 25 again.
-        return refuse(UNKNOWN) if seen.state == TOMBSTONE else Decision("00")
-    asn = message.octets(58)[10:20].hex()
-    if (row.amount, row.asn) != (message.amount, asn):
+        if seen.state == TOMBSTONE:
+            return refuse(UNKNOWN)
+        # Done and yet no load: a purchase or a balance. Else it was declined before any money moved.
+        return refuse(IMPOSSIBLE) if seen.response == APPROVED else Decision("00")
+    if (row.amount, row.asn) != (message.amount, request.asn):
         return refuse(
             AMOUNT_DIFFERS, _incident("reversal-differs", request, "another amount or card")
         )

@@ -131,7 +131,7 @@ def end(tx: Tx, clock: Clock, request: Request, reference: str) -> Decision:
     claimed = int(digits)
     equal = claimed == details or (message.function == END_BALANCED and claimed == 0)
     if not equal and tries + 1 < END_TRIES:
-        return Decision(COUNT_DIFFERS, {37: reference}, store=False, also=(_tried(key),))
+        return Decision(COUNT_DIFFERS, {37: reference}, also=(_tried(key),))
     state = CLOSED if equal else UNEQUAL
     seen = Incident("batch-different", f"{key[0]}/{key[1]}", f"{claimed} claimed, {details} here")
     return Decision(

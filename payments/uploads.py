@@ -13,7 +13,6 @@ from sqlalchemy import update
 from core.db import Tx
 from payments import confirmations
 from payments.decisions import Decision, Incident, Request, Rule, answer_now, refuse
-from payments.field_parts import PartFault, load_detail
 from payments.known import purse_key
 from payments.loads import Desk
 from payments.purse_data import (
@@ -21,8 +20,6 @@ from payments.purse_data import (
     TYPES,
     PurchaseEvidence,
     PurseConfirmation,
-    PurseDataFault,
-    parse_purse_data,
 )
 from payments.requests import PURCHASE
 from payments.tables import BatchRow
@@ -38,7 +35,7 @@ def upload(request: Request, desk: Desk) -> Rule:
 
 def _store(request: Request, desk: Desk) -> Decision:
     message = request.message
-    data = parse_purse_data(message.octets(58))
+    data = request.purse
     if not isinstance(data, PurchaseEvidence) or data.type not in TYPES[data.flag]:
         return refuse("30")
     reference = desk.references()
@@ -77,10 +74,8 @@ def purchase_row(request: Request, data: PurchaseEvidence, reference: str) -> di
 def detail(request: Request, desk: Desk) -> Rule:
     """0320 / 205 or 203: one record of the batch again, counted, and stored when it is new (12.3)."""
     message = request.message
-    try:
-        raw = message.octets(58) or load_detail(message.octets(62))
-        data = parse_purse_data(raw)
-    except (PartFault, PurseDataFault):
+    data = request.purse
+    if data is None:
         return refuse("30")
     counted = _counted(request)
     if message.kind == PURCHASE and isinstance(data, PurchaseEvidence):
@@ -88,7 +83,7 @@ def detail(request: Request, desk: Desk) -> Rule:
         return replace(decision, also=(counted,)) if decision.response == "00" else decision
     if isinstance(data, PurseConfirmation) and data.flag == LOAD_CONFIRMATION:
         return (yield from _load_detail(request, desk, counted))
-    return Decision("00", {37: desk.references()}, also=(counted,))
+    return Decision("00", also=(counted,))
 
 
 def _load_detail(request: Request, desk: Desk, counted: Callable[[Tx], None]) -> Rule:
@@ -96,8 +91,7 @@ def _load_detail(request: Request, desk: Desk, counted: Callable[[Tx], None]) ->
     decision = yield from confirmations.confirm(request, desk)
     if decision.response == "91" or not decision.store:
         return decision
-    fields = {**decision.fields, 37: desk.references()}
-    return replace(decision, response="00", fields=fields, also=(*decision.also, counted))
+    return replace(decision, response="00", fields={}, also=(*decision.also, counted))
 
 
 def _counted(request: Request) -> Callable[[Tx], None]:

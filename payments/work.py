@@ -7,13 +7,14 @@ from enum import StrEnum
 
 from core.db import Tx
 from payments import matrix
-from payments.decisions import BankLeg, Decision, Request
+from payments.decisions import DETAIL_MTI, BankLeg, Decision, Request, key_of
+from payments.field_parts import PartFault, load_detail
 from payments.frames import FrameFault
 from payments.iso_fields import REQUESTS
-from payments.known import key_of
 from payments.line_keys import MacKey
 from payments.matrix import Task
 from payments.messages import ADDRESS_FIELDS, Message, MessageFault, parse
+from payments.purse_data import PurseData, PurseDataFault, parse_purse_data
 
 
 class Act(StrEnum):
@@ -64,13 +65,15 @@ class Job:
 
 @dataclass
 class Work:
-    """One arrival on its way through a batch."""
+    """One arrival on its way through a batch. `purse`: field 58 (None without a good one), `asn` its card, hex."""
 
     index: int
     arrival: Arrival
     message: Message
     task: Task | None
     key: str
+    purse: PurseData | None
+    asn: str
     fault: MessageFault | None = None
     request: Request | None = None
     mac_key: MacKey | None = None
@@ -78,20 +81,17 @@ class Work:
     body: bytes | None = None
     replay: bytes | None = None
     reply: Reply | None = None
-    asks_again: bool = False
     notes: list[Callable[[Tx], None]] = field(default_factory=list)
 
     @property
     def lanes(self) -> tuple[str, ...]:
         """What may be in a batch only once: the terminal, and the card whose money moves."""
-        asn = self.message.octets(58)[10:20].hex()
-        return (self.message.terminal, asn) if asn else (self.message.terminal,)
+        return (self.message.terminal, self.asn) if self.asn else (self.message.terminal,)
 
     def reset(self) -> None:
         """Forget a former try."""
         self.request = self.mac_key = self.decision = None
         self.body = self.replay = self.reply = None
-        self.asks_again = False
         self.notes = []
 
 
@@ -108,7 +108,21 @@ def open_work(index: int, arrival: Arrival) -> Work | None:
         message, fault = broken.message, broken
     if message.mti not in REQUESTS or not _addressed(message):
         return None
-    return Work(index, arrival, message, matrix.task_of(message), key_of(message), fault)
+    purse = _purse_of(message)
+    asn = "" if purse is None else purse.asn.hex()
+    task = matrix.task_of(message)
+    return Work(index, arrival, message, task, key_of(message), purse, asn, fault)
+
+
+def _purse_of(message: Message) -> PurseData | None:
+    """Field 58, or a batch detail's load in field 62 (12.3)."""
+    raw = message.octets(58)
+    try:
+        if not raw and message.mti == DETAIL_MTI and 62 in message:
+            raw = load_detail(message.octets(62))
+        return parse_purse_data(raw) if raw else None
+    except (PartFault, PurseDataFault):  # broken, and answered 30
+        return None
 
 
 def _addressed(message: Message) -> bool:

@@ -1,10 +1,10 @@
 """Writes the decisions of a whole batch in one transaction, every change guarded by what was read.
 
 A guard that fails raises `Conflict`: another host was quicker, and the batch is decided again from a fresh
-reading. Core statements only; one statement serves all rows of its kind.
+reading. New rows go in at the driver (`payments.rows`), changes as Core statements; one serves all of its kind.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -33,6 +33,7 @@ from payments.decisions import (
     LoadMove,
     Request,
 )
+from payments.rows import Insert
 from payments.tables import (
     BankOrderRow,
     IncidentRow,
@@ -48,6 +49,8 @@ _CARD = cast(Table, PurseCardRow.__table__)
 _PURCHASE = cast(Table, PurchaseRow.__table__)
 _ORDER = cast(Table, BankOrderRow.__table__)
 _INCIDENT = cast(Table, IncidentRow.__table__)
+_NEW_MESSAGES, _NEW_CARDS, _NEW_LOADS = Insert(_MESSAGE), Insert(_CARD), Insert(_LOAD)
+_NEW_PURCHASES, _NEW_INCIDENTS = Insert(_PURCHASE), Insert(_INCIDENT)
 WAITING, DONE = "WAITING", "DONE"
 MAX_DETAIL = 200
 
@@ -83,15 +86,11 @@ def write(tx: Tx, clock: Clock, outcomes: Sequence[Outcome], day: date, at: date
     _messages(tx, outcomes, day, at)
     decisions = [outcome.decision for outcome in outcomes]
     _cards(tx, [d.card for d in decisions if d.card is not None], at)
-    loads = [d.load for d in decisions if d.load is not None]
-    if loads:
-        tx.connection().execute(_LOAD.insert(), loads)
+    _NEW_LOADS.run(tx, [d.load for d in decisions if d.load is not None])
     _transfers(tx, decisions, day, at)
     moves = [move for decision in decisions for move in decision.moves]
     move_loads(tx, clock, moves, day, at)
-    purchases = [d.purchase for d in decisions if d.purchase is not None]
-    if purchases:
-        tx.connection().execute(_PURCHASE.insert(), purchases)
+    _NEW_PURCHASES.run(tx, [d.purchase for d in decisions if d.purchase is not None])
     order_bank(tx, [order for d in decisions for order in d.orders], at)
     note_incidents(tx, clock, [one for d in decisions for one in d.incidents], day, at)
     for decision in decisions:
@@ -114,8 +113,7 @@ def _messages(tx: Tx, outcomes: Sequence[Outcome], day: date, at: datetime) -> N
             decision.requirement, day, at,
         )  # fmt: skip
         (replaced if outcome.replaces else rows).append(row)
-    if rows:
-        tx.connection().execute(_MESSAGE.insert(), rows)
+    _NEW_MESSAGES.run(tx, rows)
     if replaced:
         upsert = on_conflict(tx, _MESSAGE)
         changed = {name: upsert.excluded[name] for name in ("state", "answer", "response", "at")}
@@ -167,7 +165,7 @@ def _cards(tx: Tx, moves: Sequence[CardMove], at: datetime) -> None:
         for m in moves if m.version is None
     ]  # fmt: skip
     if fresh:
-        tx.connection().execute(_CARD.insert(), fresh)
+        _NEW_CARDS.run(tx, fresh)
         ledger.open_accounts(tx, [ledger.purse(m.asn) for m in moves if m.version is None])
     known = [
         {"b_asn": m.asn, "b_version": m.version, "b_next": m.version + 1, "b_counter": m.counter,
@@ -262,12 +260,12 @@ def note_incidents(
     """Keep what people must look at, with its evidence."""
     if not incidents:
         return
-    rows: list[Mapping[str, Any]] = [
+    rows: list[dict[str, Any]] = [
         {"kind": one.kind, "subject": one.subject, "detail": one.detail[:MAX_DETAIL],
          "evidence": one.evidence, "open": True, "day": day, "at": at}
         for one in incidents
     ]  # fmt: skip
-    tx.connection().execute(_INCIDENT.insert(), rows)
+    _NEW_INCIDENTS.run(tx, rows)
     for one in incidents:
         events.append(tx, clock, "purse.incident", one.subject, what=one.kind, detail=one.detail)
 

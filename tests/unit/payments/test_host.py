@@ -17,12 +17,13 @@ from core.errors import Unavailable
 from payments import frames, messages
 from payments import requests as r
 from payments.frames import FrameFault, FrameReader
-from payments.host import HostThread, Limits, Running, serve
+from payments.host import READ_BYTES, HostThread, Limits, Running, serve
 from payments.messages import Message, MessageFault
 from payments.requests import reversal
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
 SECONDS = 30
+FRAMES_A_READ = READ_BYTES // 60
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,35 @@ def test_a_slow_sender_is_cut_and_a_keep_alive_answered(running: Running, line: 
     line.send(b"\x00\x9b\x60\x00")  # and then nothing
     assert line.receive() == b""
     assert running.metrics.closed.labels("slow sender")._value.get() == 1
+
+
+def test_a_flood_on_one_line_is_worked_on_eight_at_a_time(
+    host: LabHost, line: Line, running: Running
+) -> None:
+    terminal = host.terminal(send=line.ask)
+    echo = messages.build(terminal.station.echo("000001"))
+    count = 8 * FRAMES_A_READ
+    sender = threading.Thread(target=line.send, args=(echo * count,))
+    sender.start()
+    answers = [messages.parse(line.receive()).response for _ in range(count)]
+    sender.join()
+    assert answers == ["00"] * count
+    figure = running.metrics.registry.get_sample_value
+    small = figure("purse_batch_requests_bucket", {"le": "8.0"})
+    assert small == figure("purse_batch_requests_count")
+
+
+def test_a_peer_that_takes_no_answers_is_read_no_further(
+    host: LabHost, terminal: LabTerminal, running: Running
+) -> None:
+    deaf = Line(running.port)
+    echo = messages.build(terminal.station.echo("000001")) * 500
+    deaf.socket.settimeout(1.0)
+    with pytest.raises(TimeoutError):  # its window fills: nobody reads behind it
+        for _ in range(400):
+            deaf.socket.sendall(echo)
+    assert terminal.load(LabCard("00001000000147"), 1000).response == "00"
+    deaf.close()
 
 
 def test_too_many_lines_from_one_address_are_closed(running: Running) -> None:

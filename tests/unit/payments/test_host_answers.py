@@ -1,0 +1,184 @@
+"""What answers hold and which code comes first when several would do (iso8583-host.md 6.2, 7.4, 8, 10)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from payments import messages
+from payments import requests as r
+from payments.field_parts import field60
+from payments.messages import Message
+from payments.purse_data import PurseAnswer
+from payments.requests import reversal
+from payments.tables import BatchRow, IncidentRow, LoadRow, TerminalRow
+from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
+
+FOUR = {11, 41, 42, 60}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture
+def host(keys: Keys) -> Iterator[LabHost]:
+    made = LabHost(keys)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def terminal(host: LabHost) -> LabTerminal:
+    made = host.terminal()
+    made.sign_on()
+    return made
+
+
+@pytest.fixture
+def card() -> LabCard:
+    return LabCard("00001000000147")
+
+
+def changed(message: Message, fields: dict[int, str | bytes]) -> Message:
+    return Message.of(message.mti, {**message.fields, **fields})
+
+
+def broken(host: LabHost, terminal: LabTerminal, card: LabCard, seal: bool) -> Message:
+    """A load whose amount holds a hex digit; with its MAC made over that, or with the old one."""
+    message = terminal.load_request(card, 5000)[0]
+    frame = bytearray(terminal.sealed(message))
+    at = frame.index(bytes.fromhex("000000005000"))
+    frame[at + 5] = 0x0A
+    if seal:
+        frame[-8:] = terminal.mac(bytes(frame[13:-8]))
+    return messages.parse(host.authorizer.answer(bytes(frame)) or b"")
+
+
+# ---- the fields of an answer
+
+
+@pytest.mark.parametrize("code", ["62", "14"])
+def test_a_refusal_has_the_fields_of_an_answer(
+    host: LabHost, terminal: LabTerminal, card: LabCard, code: str
+) -> None:
+    host.gate.codes[card.serial] = code
+    if code == "14":
+        host.gate.strangers.add(card.serial)
+    answer = terminal.ask(terminal.load_request(card, 500)[0])
+    assert answer.response == code
+    assert {12, 13, 32, 37, 64} <= answer.fields.keys()
+    assert 58 not in answer
+
+
+@pytest.mark.parametrize("seal", [True, False])
+def test_a_field_that_breaks_a_rule_is_30_with_four_fields_echoed(
+    host: LabHost, terminal: LabTerminal, card: LabCard, seal: bool
+) -> None:
+    answer = broken(host, terminal, card, seal)
+    assert answer.response == "30"
+    assert answer.fields.keys() - {12, 13, 39, 64} == FOUR
+    assert bool(answer.mac) is seal  # a MAC answers a MAC (I-23)
+    with host.db.read() as tx:
+        assert tx.scalars(select(TerminalRow.wrong_macs)).one() == 0  # noise, not an attempt
+
+
+# ---- which code
+
+
+def test_the_psam_is_looked_at_before_the_amount(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    purse = card.begin(500, bytes.fromhex("100000000999"))
+    message = terminal.station.load(terminal.trace(), purse, r.CASH_LOAD)
+    assert terminal.ask(changed(message, {4: "000000000600"})).response == "97"
+
+
+def test_a_key_version_nobody_has_is_62_whatever_the_amount(
+    terminal: LabTerminal, card: LabCard
+) -> None:
+    purse = replace(card.begin(50_001, terminal.psam), key_version=9)
+    message = terminal.station.load(terminal.trace(), purse, r.CASH_LOAD)
+    assert terminal.ask(message).response == "62"
+
+
+def test_a_financial_message_with_a_network_code_is_40(
+    terminal: LabTerminal, card: LabCard
+) -> None:
+    message, _ = terminal.load_request(card, 500)
+    strange = changed(message, {60: field60(r.CASH_LOAD, terminal.batch, "301")})
+    assert terminal.ask(strange).response == "40"
+
+
+def test_on_a_new_day_even_an_unknown_function_is_told_to_sign_on(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    message, _ = terminal.load_request(card, 500)
+    host.clock.advance(timedelta(days=1))
+    strange = changed(message, {60: field60("22", terminal.batch)})
+    assert terminal.ask(strange).response == "77"
+
+
+# ---- reversals of what is no load
+
+
+def test_a_purchase_cannot_be_reversed(terminal: LabTerminal, card: LabCard) -> None:
+    card.balance = 1000
+    purchase = terminal.purchase(card, 200)
+    assert terminal.ask(purchase).response == "00"
+    assert terminal.ask(reversal(purchase, "98")).response == "12"
+
+
+def test_a_reversal_that_names_a_purchase_is_12_not_done(
+    terminal: LabTerminal, card: LabCard
+) -> None:
+    card.balance = 1000
+    purchase = terminal.purchase(card, 200)
+    terminal.ask(purchase)
+    load, _ = terminal.load_request(card, 200)
+    named = {11: purchase.trace, 61: f"{terminal.batch}{purchase.trace}"}
+    assert terminal.ask(changed(reversal(load, "98"), named)).response == "12"
+
+
+# ---- batches
+
+
+def test_a_load_detail_in_field_62_proves_the_load(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    request, asked = terminal.load_request(card, 5000)
+    answer = terminal.ask(request)
+    proof = bytes(card.finish(asked, PurseAnswer.parse(answer.octets(58))))
+    detail = changed(terminal.station.detail(request), {62: proof[2:]})
+    without = Message.of("0320", {**detail.fields, 58: None})
+    assert terminal.ask(without).response == "00"
+    with host.db.read() as tx:
+        assert tx.scalars(select(LoadRow.state)).one() == "CONFIRMED"
+        assert tx.scalars(select(IncidentRow.kind)).all() == []
+
+
+def test_the_repeat_of_an_unequal_end_is_no_second_try(
+    host: LabHost, terminal: LabTerminal
+) -> None:
+    end = terminal.sealed(terminal.station.batch_end(terminal.trace(), 7, balanced=False))
+    first = host.authorizer.answer(end)
+    assert messages.parse(first or b"").response == "95"
+    assert [host.authorizer.answer(end) for _ in range(3)] == [first] * 3
+    with host.db.read() as tx:
+        assert tx.scalars(select(BatchRow.tries)).one() == 1
+
+
+def test_reused_keys_are_counted_by_day(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    request, _ = terminal.load_request(card, 500)
+    terminal.ask(request)
+    other = terminal.station.load(request.trace, card.begin(600, terminal.psam), r.CASH_LOAD)
+    assert terminal.ask(other).response == "94"
+    host.clock.advance(timedelta(days=1))
+    terminal.sign_on()
+    with host.db.read() as tx:
+        assert tx.scalars(select(TerminalRow.key_reuses)).one() == 0
