@@ -90,9 +90,8 @@ class BatchDesk:
             raise Unavailable("TERM-SILENT", "the host opened another batch: settle again")
         result = _result(answer)
         details, differences = self._end(batch, result)
-        session.sign_on()  # brings the next batch, and forgets what is final of this one
-        if session.batch == batch:
-            session.store.close_batch(batch)
+        session.sign_on()  # brings the next batch
+        session.store.close_batch(batch)
         return Settled(batch, totals, result, details, differences)
 
     def _end(self, batch: int, result: int) -> tuple[int, bool]:

@@ -26,6 +26,9 @@ SIGN_ON_TRIES = 3
 CLOCK_TOLERANCE = timedelta(seconds=120)
 SIGN_ON_CODES = frozenset({"A0", "77", "97"})
 DAY = "%Y-%m-%d"
+REPLACED = (
+    "replaced batch"  # mark of the store: the batch before the one in use, until that is proven
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class HostSession:
         except EvidenceMismatch:
             self.signed_on = False  # keys may differ: the next exchange fetches new ones
             return Reply(None, BAD_MAC)
+        if answer.response != "77" and int(answer.batch) == self.batch:
+            self._batch_proven()
         return Reply(answer)
 
     def _note_requirement(self, header: bytes) -> None:
@@ -194,14 +199,24 @@ class HostSession:
     def _signed_on(self, answer: Message) -> None:
         self._set_clock(answer.text(13) + answer.text(12))
         before, given = self.batch, int(answer.batch)
+        held = int(self.store.marks.get(REPLACED, "0")) or before
         self.store.mark(
             batch=str(given),
             day=self.now().astimezone(SHANGHAI).strftime(DAY),
             clock=str(int(self.clock_offset.total_seconds())),
+            **{REPLACED: str(held if held != given else 0)},
         )
-        if before not in (0, given):
-            self.store.close_batch(before)  # the host has: only what still waits matters now
         self.signed_on, self.requirement = True, frames.NOTHING
+
+    def _batch_proven(self) -> None:
+        """An answer with a good MAC speaks of the batch in use: what is final of the one before may be forgotten.
+
+        Not sooner, since the sign-on answer that named the batch has no MAC and may have been garbled.
+        """
+        before = int(self.store.marks.get(REPLACED, "0"))
+        if before:
+            self.store.close_batch(before)
+            self.store.mark(**{REPLACED: "0"})
 
     def _set_clock(self, stamp: str) -> None:
         """MMDDhhmmss of the host, in the year that brings it nearest (I-18)."""

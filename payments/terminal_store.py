@@ -163,13 +163,14 @@ class TerminalStore:
         self.marks.update(values)
 
     def close_batch(self, batch: int) -> None:
-        """Forget what is final of a closed batch. What still waits stays, whatever its batch.
+        """Forget what is final of a closed batch. What still waits stays, whatever its batch. Twice is as once.
 
         Purchases with a cashier's id stay for one batch more: their id must not charge a second time.
         """
         for number, entry in list(self.purchases.items()):
             sold = entry.code and entry.batch == batch
-            if entry.settled or entry.lost or (sold and not entry.sale):
+            older = entry.settled and entry.batch != batch
+            if older or entry.lost or (sold and not entry.sale):
                 del self.purchases[number]
             elif sold:
                 self.purchases[number] = replace(entry, settled=True)

@@ -56,6 +56,36 @@ def test_nothing_is_settled_while_a_reversal_waits(bench: Bench) -> None:
     assert not [m for m in bench.host.heard if m.mti == "0500"]
 
 
+def garbled_sign_on(bench: Bench) -> None:
+    """A sign-on whose answer, which has no MAC, names batch 46 instead of 42."""
+    bench.host.batch = 46
+    bench.terminal.sign_on()
+    bench.host.batch = 42
+
+
+def test_a_garbled_batch_number_makes_the_terminal_forget_nothing(bench: Bench) -> None:
+    loaded(bench)
+    bench.terminal.pay(250, "till-1")
+    bench.terminal.upload()
+    garbled_sign_on(bench)
+    bench.terminal.pay(300)
+    bench.terminal.upload()  # answered 77, signs on again, goes under the right batch
+    assert {entry.batch for entry in bench.terminal.store.purchases.values()} == {42}
+    settled = bench.terminal.settle()
+    assert (settled.batch, settled.result, settled.totals.kinds["36"].amount) == (42, 1, 550)
+
+
+def test_a_new_batch_is_believed_when_a_good_mac_speaks_of_it(bench: Bench) -> None:
+    loaded(bench)
+    bench.terminal.pay(250)
+    bench.terminal.upload()
+    bench.host.batch = 43  # closed at the host, by people
+    bench.terminal.sign_on()
+    assert len(bench.terminal.store.loads) == 1
+    bench.terminal.report()
+    assert (bench.terminal.store.loads, bench.terminal.store.purchases) == ({}, {})
+
+
 def test_a_load_from_an_account_carries_a_pin_block_and_never_stores_it(
     bench: Bench, tmp_path: Path
 ) -> None:
