@@ -338,6 +338,18 @@ def test_a_reversal_that_overtakes_its_request_stops_it(
     assert (states(host), purse(host, card)) == ([], ledger.Balance(0, 0))
 
 
+def test_a_reversal_in_a_batch_that_was_never_opened_leaves_a_tombstone(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    right, terminal.batch = terminal.batch, "000046"  # as a garbled sign-on answer told it
+    request, _ = terminal.load_request(card, 5000)
+    assert terminal.ask(request).response == "77"
+    assert terminal.ask(reversal(request, "A0")).response == "25"
+    terminal.batch = right
+    late, _ = terminal.load_request(card, 5000)
+    assert terminal.ask(late).response == "00"
+
+
 def test_what_was_credited_cannot_be_reversed(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
