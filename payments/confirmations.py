@@ -106,7 +106,7 @@ def _confirmed(row: Any, data: PurseConfirmation, desk: Desk) -> Decision:
     evidence = bytes(data)
     if row.state == CONFIRMED:
         note = LoadMove(row.key, CONFIRMED, CONFIRMED, row.reason, evidence=evidence)
-        return Decision("00", moves=(note,))
+        return Decision("00", moves=(note, *_presumptions_final(row, desk)))
     if row.state == REVERSED or (row.state == UNRESOLVED and row.reason == "reversed"):
         move = LoadMove(
             row.key, row.state, UNRESOLVED, "reversed", watched=False, evidence=evidence
@@ -135,15 +135,23 @@ def _after_proof(row: Any, data: PurseConfirmation, desk: Desk) -> CardMove | No
 
 
 def _presumptions_final(row: Any, desk: Desk) -> tuple[LoadMove, ...]:
-    """Another load at the same counter has its TAC: a counter is used once, so these did not happen."""
+    """Another load at the same counter has its TAC: a counter is used once, so these did not happen.
+
+    Neither did one that a later counter seemed to prove while this TAC was still on its way.
+    """
     return tuple(
-        LoadMove(other.key, REVERSED, REVERSED, "counter used by another", watched=False)
+        LoadMove(other.key, other.state, REVERSED, "counter used by another", watched=False)
         for other in desk.known.by_card.get(row.asn, ())
-        if other.key != row.key
-        and other.counter == row.counter
-        and other.state == REVERSED
-        and other.watched
+        if other.key != row.key and other.counter == row.counter and _presumed(other)
     )
+
+
+def _presumed(row: Any) -> bool:
+    """Whether a load is taken back for certain, or in doubt, without a TAC of its own."""
+    if row.state == REVERSED:
+        return bool(row.watched)
+    proven = (row.evidence or b"").startswith(LOAD_CONFIRMATION.encode())
+    return bool(row.state == UNRESOLVED and row.reason == "reversed") and not proven
 
 
 def _unknown_outcome(row: Any, data: PurseConfirmation) -> Decision:

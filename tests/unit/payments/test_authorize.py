@@ -414,6 +414,20 @@ def test_the_same_counter_again_takes_the_load_back_on_watch(
     assert watched == [False, False]  # the TAC of another load at this counter made it final
 
 
+def test_a_late_tac_clears_the_load_that_its_counter_seemed_to_prove(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.ask(terminal.load_request(card, 5000)[0])  # never credited
+    second, asked = terminal.load_request(card, 1000)
+    answer = terminal.ask(second)
+    proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
+    terminal.load(card, 200)  # the next counter comes before that proof
+    assert states(host) == ["UNRESOLVED", "CONFIRMED", "CONFIRMED"]
+    terminal.confirm(second, answer, proof)
+    assert states(host) == ["REVERSED", "CONFIRMED", "CONFIRMED"]
+    assert purse(host, card) == ledger.Balance(1200, 0)
+
+
 def test_a_counter_that_goes_back_blocks_the_card(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
