@@ -9,7 +9,6 @@ from hsm_sim.codec import Layout
 
 _AUDIT = (Role.AUDIT,)
 MAX_LINES = 256
-MIN_NONCE, MAX_NONCE = 20, 64
 
 
 @dataclass(frozen=True)
@@ -112,10 +111,10 @@ class AuditExport(Request[int]):
 
     code = "6A"
     roles = _AUDIT
-    layout = Layout("nonce:TAIL")
+    layout = Layout("nonce:[0-9A-F]{20,64}")
     answer = Layout("index:8I")
 
-    nonce: bytes
+    nonce: str
 
 
 @dataclass(frozen=True)

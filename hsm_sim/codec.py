@@ -10,9 +10,11 @@ field    on the wire                                            value
 =TEXT    this text                                              none
 nN nA    n digits; n printable ASCII characters                 str
 nH nI    n upper-case hex characters                            bytes; int
+nD       n digits, two a byte (BCD)                              bytes
+nW       n hex characters that end in date and time (14 digits)  bytes
 nB       n raw bytes                                            bytes
 nL       length as n hex characters, then so many raw bytes     bytes
-[..]     one character of the set                               str
+[..]     characters of the set, as often as the pattern says    str
 KEY      ``K`` + 3 hex (resident), or ``S`` + key block (3.2)   str, as it stands
 BLOCK    ``R`` + key block, between two parties                 str, as it stands
 DIV      number of levels 0..3, 16 hex characters each          tuple of 8 bytes
@@ -31,6 +33,7 @@ from typing import Any
 from hsm_sim.errors import refusal
 
 MAX_LEVELS = 3
+WHEN_DIGITS = 14  # date (8) and time (6)
 FACTOR_LENGTH = 8
 TRAILER_MARK = "\x19"
 MAX_TRAILER = 32
@@ -84,6 +87,13 @@ def _upper(data: bytes) -> str:
     return data.hex().upper()
 
 
+def _digits(data: bytes) -> str:
+    text = data.hex()
+    if not text.isdecimal():
+        raise ValueError("not BCD")
+    return text
+
+
 def _factors(text: str) -> tuple[bytes, ...]:
     if text[0] == "1":  # every command of the pilot
         return (bytes.fromhex(text[1:]),)
@@ -130,7 +140,7 @@ def _prefixed(digits: int) -> Callable[[str, int], int]:
             raise refusal("15", "length")
         stop = start + digits + int(length, 16)
         if stop > len(text):
-            raise refusal("80", "fewer bytes than the length says")
+            raise refusal("15", "fewer bytes than the length says")
         return stop
 
     return end
@@ -164,6 +174,11 @@ def _fixed(name: str, kind: str, count: int) -> _Field:
     if kind == "I":
         write = sized(lambda value: f"{value:0{count}X}")
         return _Field(name, f"[0-9A-F]{{{count}}}", _number, write)
+    if kind == "D":
+        return _Field(name, f"[0-9]{{{count}}}", bytes.fromhex, sized(_digits))
+    if kind == "W":
+        pattern = f"[0-9A-F]{{{count - WHEN_DIGITS}}}[0-9]{{{WHEN_DIGITS}}}"
+        return _Field(name, pattern, bytes.fromhex, sized(_upper))
     if kind == "B":
         return _Field(name, f"[\\s\\S]{{{count}}}", _raw, sized(_text))
     if kind == "L":

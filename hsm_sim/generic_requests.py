@@ -183,7 +183,7 @@ def _read_mac_fields(text: str) -> tuple[list[Any], int]:
     length = values.pop()
     kind = f"data:{length}B" if values[0] == "0" else f"data:{2 * length}H"
     if at + (length if values[0] == "0" else 2 * length) > len(text):
-        raise refusal("80", "fewer bytes than the length says")
+        raise refusal("15", "fewer bytes than the length says")
     (data,), at = Layout(kind).take(text, at)
     return [*values, data], at
 

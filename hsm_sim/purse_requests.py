@@ -21,7 +21,7 @@ BULK_RECORD = (
 )
 TAC_INPUT = 22
 _ONLINE = "master:KEY factors:DIV random:8H counter:4I balance:8I "
-_WHEN = "date:8H time:6H"
+_WHEN = "date:8D time:6D"
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ class TacEntry:
 
 
 TAC_FIELDS = {
-    "1": Layout("factors:DIV message:48H tac:8H"),
-    "2": Layout("factors:DIV message:44H tac:8H"),
-    "3": Layout("factors:DIV message:46H tac:8H"),
+    "1": Layout("factors:DIV message:48W tac:8H"),
+    "2": Layout("factors:DIV message:44W tac:8H"),
+    "3": Layout("factors:DIV message:46W tac:8H"),
 }
 
 
@@ -229,7 +229,7 @@ class CheckPurchaseTacs(Request[BulkVerdict]):
         if not 1 <= count <= MAX_BULK or len(levels) > 2:
             raise refusal("15", "1 to 65,536 records, at most two levels")
         if end > len(text):
-            raise refusal("80", "fewer records than the count says")
+            raise refusal("15", "fewer records than the count says")
         records = text[at:end].encode("latin-1")
         return cls(master, levels, records), end_of_body(text, end)
 

@@ -22,16 +22,6 @@ from hsm_sim.purse_requests import (
 )
 from hsm_sim.work import Work, handles
 
-LOAD_TYPES = (b"\x01", b"\x02")
-UNLOAD_TYPE = b"\x03"
-LIMIT_TYPE = b"\x07"
-PURCHASE_TYPES = (b"\x04", b"\x05", b"\x06", b"\x09")
-
-
-def _require_type(given: bytes, allowed: tuple[bytes, ...]) -> None:
-    if given not in allowed:
-        raise refusal("15", "transaction type")
-
 
 def _require_mac(session: SessionKey, message: bytes, mac: bytes) -> None:
     if not crypto.equal(session.mac(message), mac):
@@ -44,7 +34,6 @@ def _four(number: int) -> bytes:
 
 def _session_of_load(work: Work, request: CheckLoad | Load) -> SessionKey:
     """The session key, after MAC1 over balance, amount, type, terminal was found right."""
-    _require_type(request.type, LOAD_TYPES)
     session = work.card_key("master", request.factors).session(request.random, request.counter)
     message = _four(request.balance) + _four(request.amount) + request.type + request.terminal
     _require_mac(session, message, request.mac1)
@@ -75,7 +64,6 @@ def _check_tac(work: Work, factors: tuple[bytes, ...], message: bytes, tac: byte
 @handles(CheckLoadTac)
 def check_load_tac(work: Work, request: CheckLoadTac) -> bytes:
     """`42` kind 1: over balance after, counter, amount, type, terminal, date, time."""
-    _require_type(request.type, LOAD_TYPES)
     message = (
         _four(request.balance) + request.counter.to_bytes(2, "big") + _four(request.amount)
         + request.type + request.terminal + request.date + request.time
@@ -86,7 +74,6 @@ def check_load_tac(work: Work, request: CheckLoadTac) -> bytes:
 @handles(CheckPurchaseTac)
 def check_purchase_tac(work: Work, request: CheckPurchaseTac) -> bytes:
     """`42` kind 2: over amount, type, terminal, terminal counter, date, time."""
-    _require_type(request.type, PURCHASE_TYPES)
     message = (
         _four(request.amount) + request.type + request.terminal + _four(request.terminal_counter)
         + request.date + request.time
@@ -97,7 +84,6 @@ def check_purchase_tac(work: Work, request: CheckPurchaseTac) -> bytes:
 @handles(CheckLimitTac)
 def check_limit_tac(work: Work, request: CheckLimitTac) -> bytes:
     """`42` kind 3: over balance after, counter, new limit, type, terminal, date, time."""
-    _require_type(request.type, (LIMIT_TYPE,))
     message = (
         _four(request.balance) + request.counter.to_bytes(2, "big") + request.limit.to_bytes(3, "big")
         + request.type + request.terminal + request.date + request.time
@@ -127,7 +113,6 @@ def check_purchase_tacs(work: Work, request: CheckPurchaseTacs) -> bytes:
 
 
 def _session_of_purchase(work: Work, request: PurchaseMac1 | CheckPurchaseMac2) -> SessionKey:
-    _require_type(request.type, PURCHASE_TYPES)
     tail = (request.terminal_counter & 0xFFFF).to_bytes(2, "big")
     return work.card_key("master", request.factors).session(request.random, request.counter, tail)
 
@@ -149,7 +134,6 @@ def check_purchase_mac2(work: Work, request: CheckPurchaseMac2) -> bytes:
 @handles(Unload)
 def unload(work: Work, request: Unload) -> bytes:
     """`4A`: MAC1 over balance, amount, type, terminal; MAC2 over amount, type, terminal, date, time."""
-    _require_type(request.type, (UNLOAD_TYPE,))
     session = work.card_key("master", request.factors).session(request.random, request.counter)
     place = request.type + request.terminal
     _require_mac(session, _four(request.balance) + _four(request.amount) + place, request.mac1)
@@ -160,7 +144,6 @@ def unload(work: Work, request: Unload) -> bytes:
 @handles(ConfirmUnload)
 def confirm_unload(work: Work, request: ConfirmUnload) -> bytes:
     """`4C`: MAC3 over balance after, counter before, amount, type, terminal, date, time."""
-    _require_type(request.type, (UNLOAD_TYPE,))
     session = work.card_key("master", request.factors).session(request.random, request.counter)
     message = (
         _four(request.balance) + request.counter_before.to_bytes(2, "big") + _four(request.amount)
@@ -173,7 +156,6 @@ def confirm_unload(work: Work, request: ConfirmUnload) -> bytes:
 @handles(ChangeLimit)
 def change_limit(work: Work, request: ChangeLimit) -> bytes:
     """`4E`: MAC1 over balance, old limit, type, terminal; MAC2 over new limit, type, terminal, date, time."""
-    _require_type(request.type, (LIMIT_TYPE,))
     session = work.card_key("master", request.factors).session(request.random, request.counter)
     place = request.type + request.terminal
     old, new = request.old_limit.to_bytes(3, "big"), request.new_limit.to_bytes(3, "big")
