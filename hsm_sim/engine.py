@@ -15,6 +15,7 @@ from core.errors import CityError
 from hsm_sim.client import Request
 from hsm_sim.codec import MAX_TRAILER, TRAILER_MARK
 from hsm_sim.commands import audit, channel, data, generic, issue, purse, terminal
+from hsm_sim.data_requests import KeyedIndex
 from hsm_sim.device import Hsm
 from hsm_sim.errors import OK, refusal
 from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code
@@ -143,7 +144,7 @@ class Engine:
                 raise frame.problem or refusal("15")
             form = type(request)
             rule = RULES[form]
-            self._require_use(client, rule, form)
+            self._require_rate(client, rule, request)
             for name, key_rule in rule.keys.items():
                 work.keys[name] = self.hsm.keys.key(getattr(request, name), key_rule)
             if self.hsm.limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
@@ -209,16 +210,18 @@ class Engine:
             raise refusal("F4")
         if not self.hsm.unlocked:
             raise refusal("F9")
-
-    def _require_use(self, client: Client, rule: Rule, form: type[Request[Any]]) -> None:
-        if rule.off and form.code not in self.hsm.policy.switched_on:
+        if RULES[form].off and form.code not in self.hsm.policy.switched_on:
             raise refusal("68", "policy has it off")
+
+    def _require_rate(self, client: Client, rule: Rule, request: Request[Any]) -> None:
         limiter = self.hsm.limiter
         limiter.require_client(client.name)
         if rule.rate is Rate.EXPORT:
             limiter.require_export(client.name)
         elif rule.rate is Rate.BULK:
             limiter.require_bulk(client.name)
+        elif isinstance(request, KeyedIndex):
+            limiter.require_index(client.name, len(request.entries))
 
     def _note_failure(self, client: Client, frame: "_Frame") -> None:
         if frame.error != "01":

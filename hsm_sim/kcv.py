@@ -50,6 +50,18 @@ def check_value(alg: str, material: bytes, length: int = 3) -> str:
     return value.hex().upper()
 
 
+def block_check(alg: str, material: bytes) -> tuple[tuple[str, str], ...]:
+    """Optional block KC of a key's own block: method 00 (zero block) or 01 (CMAC, 5 bytes), check value.
+
+    Empty for HMAC and Ed25519 keys: X9.143 knows no method for them.
+    """
+    if alg in AES_ALGORITHMS:
+        return (("KC", "01" + check_value(alg, material, 5)),)
+    if alg in DES_ALGORITHMS or alg == "S4":
+        return (("KC", "00" + check_value(alg, material)),)
+    return ()
+
+
 def odd_parity(material: bytes) -> bytes:
     """Each byte with odd parity through its lowest bit (DES keys)."""
     return bytes((byte & 0xFE) | (1 - (byte >> 1).bit_count() % 2) for byte in material)

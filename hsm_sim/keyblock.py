@@ -35,6 +35,7 @@ _HEADER = re.compile(
     "([ABCD])([0-9]{4})([0-9A-Z]{2})([0-9A-Z])([0-9A-Z])([0-9A-Zc]{2})([0-9A-Z])([0-9]{2})([0-9]{2})"
 )
 _HEX = re.compile("[0-9A-F]*")
+_LONG = re.compile("0[1-4]")
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,9 @@ def _parse_optional(text: str, count: int) -> tuple[tuple[tuple[str, str], ...],
     for _ in range(count):
         name, size = text[at : at + 2], text[at + 2 : at + 4]
         begin = at + 4
-        if size == "00":  # extended length: how many digits, then the length
-            digits = text[begin : begin + 2]
-            if digits != "02":
-                raise refusal("83", "optional block length")
-            size, begin = text[begin + 2 : begin + 6], begin + 6
+        if size == "00":  # extended length: how many bytes it has (in two digits), then the length
+            digits = 2 * int(text[begin + 1 : begin + 2]) if _LONG.match(text, begin) else 0
+            size, begin = text[begin + 2 : begin + 2 + digits], begin + 2 + digits
         if not name.isalnum() or not size or not _HEX.fullmatch(size):
             raise refusal("83", "optional block")
         end = at + int(size, 16)

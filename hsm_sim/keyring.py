@@ -45,7 +45,7 @@ class KeyRing:
         self.lmk.clear()
 
     def key(self, field: str, rule: KeyRule) -> Key:
-        """The key of a key field, if the rule allows it: HSM-28, 10, A6, A8, F1 in this order."""
+        """The key of a key field, if the rule allows it: HSM-28, 10 or 11, A6, A8, F1 in this order."""
         if field[0] != "K":
             if rule.resident:
                 raise refusal("28", "a token where a resident key belongs")
@@ -53,7 +53,7 @@ class KeyRing:
         else:
             entry = self.keystore.at(int(field[1:], 16))
             if entry is None:
-                raise refusal("28" if rule.resident else "10", "an empty slot")
+                raise refusal("28" if rule.resident else rule.absent, "an empty slot")
             key = self._known(entry)
         if rule.usages and key.usage not in rule.usages:
             raise refusal("A6")

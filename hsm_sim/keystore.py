@@ -18,7 +18,7 @@ from core.errors import CityError, Rejected
 from hsm_sim import canonical, keyblock
 from hsm_sim.client import SLOTS_FILE, KeySlot, KeySlots
 from hsm_sim.errors import HsmMismatch
-from hsm_sim.kcv import derived_key
+from hsm_sim.kcv import block_check, derived_key
 from hsm_sim.log import AuditLog, write_whole
 from hsm_sim.secret import SecretKey
 
@@ -154,7 +154,8 @@ class Keystore:
 
     def wrap(self, entry: KeyEntry, material: bytes) -> KeyEntry:
         """The entry with its key block under the LMK."""
-        header = replace(_header(entry), optional=(("KC", f"00{entry.kcv}"), ("LB", entry.kid)))
+        optional = (*block_check(entry.alg, material), ("LB", entry.kid))
+        header = replace(_header(entry), optional=optional)
         return replace(entry, block=keyblock.wrap(self._lmk.reveal(), header, material))
 
     def put(self, entry: KeyEntry) -> None:

@@ -21,7 +21,7 @@ from hsm_sim.keystore import State
 
 MAKING = frozenset({State.ACTIVE})
 CHECKING = frozenset({State.ACTIVE, State.DEACTIVATED})  # old cards and old TACs stay provable
-SHOWING = frozenset(State) - {State.DESTROYED}
+SHOWING = frozenset({State.PRE_ACTIVE, State.ACTIVE, State.DEACTIVATED})
 MASTERS = tuple(f"{usage}" for usage in range(10, 23))
 WORK_USAGES = ("P0", "M1", "M3", "M6", "D0")
 
@@ -40,12 +40,16 @@ class Rate(StrEnum):
 
 @dataclass(frozen=True)
 class KeyRule:
-    """What a key named by a request must be. No modes: any. `resident`: only ``K`` and a slot (28)."""
+    """What a key named by a request must be. No modes: any. `resident`: only ``K`` and a slot (28).
+
+    `absent` is the answer to an empty slot where a token would do as well: source (10) or destination (11).
+    """
 
     usages: tuple[str, ...]
     modes: str = ""
     states: frozenset[State] = MAKING
     resident: bool = False
+    absent: str = "10"
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def _master(*usages: str, states: frozenset[State] = MAKING) -> KeyRule:
 _ZONE = ("K0", "K1")
 _PIN = {
     "source": KeyRule(("P0",), "BDN", CHECKING),
-    "target": KeyRule(("P0",), "BEN"),
+    "target": KeyRule(("P0",), "BEN", absent="11"),
 }
 _DATA_MAKE = {"key": KeyRule(("D0",), "BEN", resident=True)}
 _DATA_READ = {"key": KeyRule(("D0",), "BDN", CHECKING, resident=True)}

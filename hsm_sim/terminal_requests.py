@@ -69,7 +69,7 @@ class ProtectPsamKey(Request[bytes]):
     """
 
     code = "52"
-    roles = (Role.TERMS, Role.ISSUE)
+    roles = (Role.TERMS,)
     layout = Layout(
         "master:KEY factors:DIV line:KEY line_factors:DIV random:16H header:10H prefix:2L"
     )

@@ -8,11 +8,13 @@ from collections import OrderedDict
 
 from hsm_sim import keyblock
 from hsm_sim.errors import refusal
-from hsm_sim.kcv import check_value
+from hsm_sim.kcv import block_check, check_value
 from hsm_sim.secret import KEY_BYTES, SecretKey
 from hsm_sim.work import BARE_EXPORT, TERMINAL_SCOPE, Key
 
 MAX_OPEN = 1024
+OWN_BLOCKS = frozenset({"KC", "KP", "LB", "PB"})
+OptionalBlocks = tuple[tuple[str, str], ...]
 
 
 def letter_of(algorithm: str) -> str:
@@ -36,15 +38,22 @@ def make(
     mode: str,
     version: str,
     export: str,
+    partner: OptionalBlocks = (),
 ) -> str:
-    """A token: the key as a block under the LMK, ``S`` in front. TMKs list bare export (scheme X)."""
-    optional = [("KC", "00" + check_value(algorithm, material))]
+    """A token: the key as a block under the LMK, ``S`` in front. TMKs list bare export (scheme X).
+
+    `partner` are the optional blocks it came with, which it keeps (`foreign`).
+    """
+    optional = (*block_check(algorithm, material), *partner)
     if usage == "K0" and algorithm == "T2":
-        optional.append(("LB", BARE_EXPORT))
-    header = keyblock.BlockHeader(
-        usage, letter_of(algorithm), mode, version, export, tuple(optional)
-    )
+        optional = (*optional, ("LB", BARE_EXPORT))
+    header = keyblock.BlockHeader(usage, letter_of(algorithm), mode, version, export, optional)
     return "S" + keyblock.wrap(lmk.reveal(), header, material)
+
+
+def foreign(optional: OptionalBlocks) -> OptionalBlocks:
+    """The optional blocks of a partner that survive a round trip: all but those we write ourselves."""
+    return tuple((name, text) for name, text in optional if name not in OWN_BLOCKS)
 
 
 def may_go_bare(usage: str, algorithm: str, label: str, scope: str) -> bool:
@@ -75,6 +84,7 @@ class TokenCache:
             "", algorithm, header.usage, header.mode, header.key_version, header.exportability, "",
             may_go_bare(header.usage, algorithm, label, ""),
             SecretKey(algorithm, opened.material, check_value(algorithm, opened.material)),
+            foreign(header.optional),
         )  # fmt: skip
         self._open[token] = made
         if len(self._open) > MAX_OPEN:

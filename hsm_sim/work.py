@@ -30,7 +30,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Key:
-    """A key the policy table allowed for this command. `kid` is "" for a token."""
+    """A key the policy table allowed for this command. `kid` is "" for a token, `partner` its optional blocks."""
 
     kid: str
     alg: str
@@ -41,6 +41,7 @@ class Key:
     scope: str
     bare: bool
     secret: SecretKey = field(repr=False)
+    partner: tuple[tuple[str, str], ...] = ()
 
     @property
     def lineage(self) -> str:

@@ -22,7 +22,7 @@ from hsm_sim.errors import refusal
 from hsm_sim.work import Key, Work, handles
 
 INDEX_BYTES = 16
-MAX_SEALS = 255
+SEALING = "BEN"
 
 
 def _with_length(data: bytes) -> bytes:
@@ -75,6 +75,8 @@ def decrypt_fields(work: Work, request: DecryptFields) -> bytes:
 def reencrypt_fields(work: Work, request: ReencryptFields) -> bytes:
     """`86`: opened under the version they carry, sealed under the newest active one."""
     newest = work.hsm.keys.newest(_require_aes(work))
+    if newest.mode not in SEALING:
+        raise refusal("A8", "the newest version only opens")
     plain = [_open(work, entry) for entry in request.entries]
     return b"".join(_with_length(_seal(newest, entry)) for entry in plain)
 
@@ -82,7 +84,6 @@ def reencrypt_fields(work: Work, request: ReencryptFields) -> bytes:
 @handles(KeyedIndex)
 def keyed_index(work: Work, request: KeyedIndex) -> bytes:
     """`84`: HMAC-SHA-256 over context length, context and value; a partner has a key of its own."""
-    work.hsm.limiter.require_index(work.client.name, len(request.entries))
     key = work.secret("key").reveal()
     if request.partner:
         key = hmac.digest(key, b"pair\x00" + request.partner, "sha256")

@@ -134,7 +134,7 @@ def wrap_bare(under: Key, algorithm: str, material: bytes) -> bytes:
 
 @handles(ImportWorkKey)
 def import_work_key(work: Work, request: ImportWorkKey) -> bytes:
-    """`A6`: usage and version stay what the partner said (R-23); A and C come in at the console only."""
+    """`A6`: usage, version, optional blocks stay what the partner said (R-23); A and C come in at the console."""
     zone = work.key("zone")
     text = request.block[1:]
     if text[:1] not in ("B", "D"):
@@ -143,11 +143,13 @@ def import_work_key(work: Work, request: ImportWorkKey) -> bytes:
     header = opened.header
     algorithm = tokens.algorithm_of(header.algorithm, len(opened.material))
     require_work_key(header.usage, algorithm, header.mode, header.exportability)
+    if header.key_version.startswith("c"):
+        raise refusal("A9", "a component is not a key")
     require_stronger(zone, algorithm)
     require_strong(algorithm, opened.material)
     token = tokens.make(
         work.hsm.lmk, opened.material, header.usage, algorithm, header.mode, header.key_version,
-        header.exportability,
+        header.exportability, tokens.foreign(header.optional),
     )  # fmt: skip
     return (token + check_value(algorithm, opened.material)).encode("ascii")
 
@@ -161,7 +163,7 @@ def export_work_key(work: Work, request: ExportWorkKey) -> bytes:
     if request.version and request.version != block_version(zone):
         raise refusal("26", "the zone key wants the other version")
     header = keyblock.BlockHeader(
-        key.usage, tokens.letter_of(key.alg), key.mode, key.version, key.export
+        key.usage, tokens.letter_of(key.alg), key.mode, key.version, key.export, key.partner
     )
     block = wrap_block(zone, header, key.alg, key.secret.reveal())
     kcv = check_value(key.alg, key.secret.reveal())

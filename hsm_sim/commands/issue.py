@@ -19,6 +19,7 @@ from hsm_sim.issue_requests import (
     StatusMac,
     UnblockPin,
 )
+from hsm_sim.secret import DES_ALGORITHMS
 from hsm_sim.terminal_requests import ProtectPsamKey
 from hsm_sim.tokens import letter_of
 from hsm_sim.work import Key, Work, handles
@@ -80,6 +81,8 @@ def export_card_key_bare(work: Work, request: ExportCardKeyBare) -> bytes:
     master, wrapping = work.key("master"), work.key("wrapping")
     if master.export != "E":
         raise refusal("AA", "this master's keys leave in key blocks only")
+    if wrapping.alg not in DES_ALGORITHMS:
+        raise refusal("A7", "bare export is TDES")
     key = work.card_key("master", request.factors)
     require_stronger(wrapping, key.alg)
     batch = meter(work, master, request.factors)
