@@ -1,6 +1,6 @@
 """The whole purse network as one random machine, from the command line as well (iso8583-host.md 16, number 3).
 
-    python -m tests.purse_model --steps 1000000 --seeds 50        # the long run, one command
+    python -m tests.purse_model --steps 1000000 --seeds 500 --jobs 2      # the long run, one command
     python -m tests.purse_model --steps 20000 --seeds 10 --json
 
 Each seed is a network of its own: 4 terminals, 6 cards, a host that stops at commits, a bank that falls silent. At
@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from payments.purse import open_purse
 from payments.tables import BankOrderRow, IncidentRow, LoadRow, MessageRow, PurchaseRow
 from tests.purse_city import PurseCity, memory_folder
 from tests.purse_works import PATIENT, PurseWorks
-from tests.purse_world import Counterpart, World, balance
+from tests.purse_world import Counterpart, NotAtRest, World, balance
 
 START = datetime(2026, 11, 28, 1, 0, tzinfo=UTC)
 TERMINALS, CARDS = 4, 6
@@ -68,8 +69,10 @@ def run(works: PurseWorks, seed: int, steps: int) -> Report:
             world.step()
         world.come_to_rest(lambda: _settle_host(city, dice))
         _look(city, world, report)
-        report.told = dict(sorted(world.told.items()))
+    except NotAtRest as stuck:
+        report.problems.append(str(stuck))
     finally:
+        report.told = dict(sorted(world.told.items()))
         world.close()
         city.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -185,27 +188,38 @@ def _decided(tx: Any, report: Report) -> None:
         report.problems.append(f"{received} purchases were not judged")
 
 
+def run_all(seeds: list[int], steps: int) -> list[Report]:
+    """Several networks one after the other, with an HSM of their own; a line on stderr for each."""
+    folder = memory_folder(f"citycard-model-hsm-{seeds[0]}")
+    reports: list[Report] = []
+    try:
+        works = PurseWorks(folder, limits=PATIENT)
+        for seed in seeds:
+            report = run(works, seed, steps)
+            reports.append(report)
+            state = "; ".join(report.problems) or "ok"
+            sys.stderr.write(f"seed {seed}: {steps} steps, {report.messages} messages, {state}\n")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return reports
+
+
 def main() -> int:
     """Run seeds and print what they did; 1 when something did not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20_000, help="steps in all")
     parser.add_argument("--seeds", type=int, default=10, help="networks they are spread over")
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
     each = max(wanted.steps // wanted.seeds, 1)
-    began, reports = time.monotonic(), []
-    folder = memory_folder("citycard-model-hsm")
-    works = PurseWorks(folder, limits=PATIENT)
-    try:
-        for seed in range(wanted.first, wanted.first + wanted.seeds):
-            report = run(works, seed, each)
-            reports.append(report)
-            state = "ok" if not report.problems else "; ".join(report.problems)
-            sys.stderr.write(f"seed {seed}: {each} steps, {report.messages} messages, {state}\n")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    summary = summarize(reports)
+    seeds = list(range(wanted.first, wanted.first + wanted.seeds))
+    shares = [share for n in range(wanted.jobs) if (share := seeds[n :: wanted.jobs])]
+    began = time.monotonic()
+    with ProcessPoolExecutor(len(shares)) as pool:
+        parts = list(pool.map(run_all, shares, [each] * len(shares)))
+    summary = summarize(sorted((r for part in parts for r in part), key=lambda r: r.seed))
     summary["seconds"] = round(time.monotonic() - began)
     sys.stdout.write(json.dumps(summary, indent=1) + "\n" if wanted.json else table(summary))
     return 1 if summary["problems"] else 0

@@ -41,6 +41,10 @@ ACCOUNTS = tuple(f"62000000000{n:05d}" for n in range(1, 9))
 Deliver = Callable[[bytes], bytes | None]
 
 
+class NotAtRest(Exception):
+    """The weather is good and yet something never ends."""
+
+
 @dataclass
 class Odds:
     """How often things go wrong, in percent of the occasions."""
@@ -322,7 +326,7 @@ class World:
             except CityError as fault:
                 problem = fault
                 self.clock.advance(timedelta(minutes=11))
-        raise AssertionError(f"not at rest: {problem!r}")
+        raise NotAtRest(f"not at rest: {problem!r}")
 
     def on_cards(self) -> int:
         """The sum of all chips' balances, in fen."""
