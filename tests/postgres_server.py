@@ -114,9 +114,9 @@ class PrivatePostgres:
                 self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def create(self, database: str) -> str:
-        """A new empty database; returns its URL."""
-        self._run("createdb", "-h", str(self._folder), "-U", USER, database)
+    def create(self, database: str, template: str = "template1") -> str:
+        """A new database, a copy of `template` (which nobody may be connected to); returns its URL."""
+        self._run("createdb", "-h", str(self._folder), "-U", USER, "-T", template, database)
         return self.url(database)
 
     def drop(self, database: str) -> None:
