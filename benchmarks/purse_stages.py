@@ -24,6 +24,7 @@ from payments import authorize
 from payments.authorize import Authorizer
 from payments.bank import SimulatedBank
 from payments.enrolment import NewTerminal, enrol_merchant, enrol_terminal
+from payments.host_process import settle_in
 from payments.limits import HostProfile
 from payments.line import Line
 from payments.messages import build, parse
@@ -35,13 +36,13 @@ MERCHANT, AMOUNT = "898000000000001", 5_000
 BATCH, WARM, TIMED = 64, 4, 16
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (authorize, "open_work", "parse the message, key, fingerprint"),
-    (authorize, "read", "read what is known (7 statements a batch)"),
+    (authorize, "read", "read what is known (6 statements a batch)"),
     (Line, "authenticate", "check field 64 (HSM)"),
     (Authorizer, "_drive", "decide: MAC1 and MAC2 (HSM), rules"),
     (Authorizer, "_body", "build the answer"),
     (authorize, "write", "write rows (6 statements a batch)"),
     (Authorizer, "_write", "transaction and commit"),
-    (Authorizer, "_seal", "make field 64 (HSM), frame"),
+    (Authorizer, "_seal", "make field 64 (HSM)"),
     (TcpHsm, "call_each", "of it: HSM link, TLS, encode, decode"),
 )
 
@@ -88,6 +89,7 @@ def main() -> int:
         batches = _batches(works, db, authorizer, terminals)
         for batch in batches[:WARM]:
             authorizer.handle(batch)
+        settle_in()
         timer = Timer()
         for owner, name, label in STAGES:
             timer.wrap(owner, name, label)

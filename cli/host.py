@@ -95,6 +95,7 @@ def _serve(
     from core import telemetry
     from payments.host import serve as listen
     from payments.host_health import health_page
+    from payments.host_process import settle_in
     from payments.tls import server_context
 
     telemetry.configure()
@@ -106,6 +107,7 @@ def _serve(
         listen(authorizer, clock, bind, port, tls=context, judge=judge) as running,
         health_page(running.metrics, bind, metrics_port) as health,
     ):
+        settle_in()
         ready = {"schema": "citycard/host-ready/1", "port": running.port, "metrics_port": health}
         output.result(json.dumps(ready))
         sys.stdout.flush()

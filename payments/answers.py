@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from core.clock import SHANGHAI
-from payments import frames
-from payments.iso_fields import MAC_FIELD, MAC_LENGTH
+from payments import frames, table_codec
+from payments.iso_fields import MAC_FIELD, MAC_LENGTH, REQUESTS
 from payments.limits import HostProfile
 from payments.matrix import Task
 from payments.messages import Message, Value, encode_body
@@ -33,6 +33,7 @@ _WITH_REFERENCE = frozenset(
 )  # fmt: skip
 _WITH_DAY = frozenset({Task.LOAD, Task.UNLOAD, Task.SETTLE})
 CARD_ORGANIZATION = "CUP"
+_ANSWERS = {mti: f"{int(mti) + 10:04d}" for mti in REQUESTS}
 STAMPS_KEPT = 16
 
 
@@ -61,7 +62,9 @@ def answer_body(
     values |= fields
     if sealed:
         values[MAC_FIELD] = bytes(MAC_LENGTH)
-    return encode_body(Message.of(f"{int(request.mti) + 10:04d}", values))
+    mti = _ANSWERS[request.mti]
+    quick = table_codec.encode(mti, {n: v for n, v in values.items() if v is not None})
+    return encode_body(Message.of(mti, values)) if quick is None else quick
 
 
 @lru_cache(maxsize=STAMPS_KEPT)

@@ -6,7 +6,7 @@ a crowd is begun on by the second thread. Bank legs run in a bounded pool and co
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -148,8 +148,8 @@ class Committer:
         if not entered:
             return []
         self._metrics.batches.observe(len(entered))
-        for work, _ in entered:
-            self._metrics.messages.labels(work.message.mti).inc()
+        for mti, count in Counter(work.message.mti for work, _ in entered).items():
+            self._metrics.messages.labels(mti).inc(count)
         replies = self._decide([work for work, _ in entered])
         return list(zip((sender for _, sender in entered), replies, strict=True))
 

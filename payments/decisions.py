@@ -37,7 +37,7 @@ DETAIL_MTI = "0320"
 _WITH_FUNCTION = (DETAIL_MTI, "0800", "0820")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
     """One request on its way: the message, what it asks for, its key (8.1) and fingerprint, its terminal's row.
 

@@ -238,26 +238,33 @@ class _Host:
                 self.withdrawn[reply.withdrawn] = None
                 if len(self.withdrawn) > MAX_REMEMBERED:
                     self.withdrawn.popitem(last=False)
+        codes: Counter[str] = Counter()
+        out: dict[_Connection, list[bytes]] = {}
         for connection, reply in replies:
-            self._send_one(connection, reply)
-        freed = dict.fromkeys(connection for connection, _ in replies)
-        self.take_in(self.connections if self.full else freed)
-
-    def _send_one(self, connection: _Connection, reply: Reply) -> None:
-        connection.in_work -= 1
-        self.in_work -= 1
-        if reply.act is Act.CLOSE:
-            connection.close("not a message")
-        elif reply.act is Act.SEND and connection.transport is not None:
-            if (
-                reply.secret and reply.key in self.withdrawn
-            ):  # the last look before MAC2 leaves (I-30)
-                self.metrics.dropped.labels("reversed").inc()
-                return
-            connection.transport.write(reply.frame)
-            self.metrics.answers.labels(reply.code).inc()
-            if reply.wrong_mac:
+            connection.in_work -= 1
+            self.in_work -= 1
+            frames = out.setdefault(connection, [])
+            if reply.act is Act.SEND and self._may_leave(reply):
+                frames.append(reply.frame)
+                codes[reply.code] += 1
+        for connection, frames in out.items():
+            if frames and connection.transport is not None:
+                connection.transport.write(b"".join(frames))
+        for code, count in codes.items():
+            self.metrics.answers.labels(code).inc(count)
+        for connection, reply in replies:
+            if reply.act is Act.CLOSE:
+                connection.close("not a message")
+            elif reply.wrong_mac:
                 self._wrong_mac(connection)
+        self.take_in(self.connections if self.full else out)
+
+    def _may_leave(self, reply: Reply) -> bool:
+        """The last look before a MAC2 leaves: its load may have been reversed meanwhile (I-30)."""
+        gone = reply.secret and reply.key in self.withdrawn
+        if gone:
+            self.metrics.dropped.labels("reversed").inc()
+        return not gone
 
     def _wrong_mac(self, connection: _Connection) -> None:
         if self.brake.wrong(connection.address, self.clock.monotonic()):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -90,7 +89,7 @@ class Line:
     def _good(self, work: Work, request: Request, key: MacKey) -> None:
         terminal = request.terminal
         work.mac_key = key
-        work.request = replace(request, mak=key.token)
+        request.mak = key.token
         if key.token == terminal.waiting_mak:
             work.notes.append(network.promote(terminal.number, key.token, request.at))
         elif terminal.wrong_macs:

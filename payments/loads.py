@@ -6,6 +6,7 @@ memory until the commit that stores the answer.
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from core.clock import purse_date_time
@@ -202,23 +203,17 @@ def _hold(
     with_mac2: dict[int, Value | None] = {**fields, 58: bytes(answer)}
     most = data.balance if request.task is Task.UNLOAD else data.balance + data.amount
     move = CardMove(asn, card.version if card else None, data.counter, most)
-    held = Decision(
-        "",
-        load=row,
-        transfers=(transfer,),
-        moves=moves,
-        orders=orders,
-        incidents=incidents,
-        card=move,
+    held = partial(
+        Decision, transfers=(transfer,), moves=moves, orders=orders, incidents=incidents, card=move
     )
     if row["kind"] not in BANK_KINDS:
-        return replace(held, response="00", fields=with_mac2, load={**row, "state": ISSUED})
+        return held("00", with_mac2, load={**row, "state": ISSUED})
     leg = BankLeg("debit", reference, data.amount, account_of(request.message), pin)
 
     def issue(bank: BankAnswer) -> Decision:
         return _issue(bank, row, {**with_mac2, 38: bank.authorization or None}, fields)
 
-    return replace(held, load={**row, "state": HELD}, leg=leg, issue=issue)
+    return held("", load={**row, "state": HELD}, leg=leg, issue=issue)
 
 
 def _issue(

@@ -23,9 +23,11 @@ UQ   unload request            48    as RQ; UP: as RP; UV: as SV with MAC3 in pl
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from operator import attrgetter
+from typing import Any, ClassVar, Self
 
 from core.clock import SHANGHAI
 from core.errors import Rejected
@@ -99,10 +101,33 @@ def factor_of(asn: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class PurseRequest:
-    """RQ or UQ: what INITIALIZE FOR LOAD (or UNLOAD) gave."""
+class WireForm:
+    """One of the layouts: the fields of a subclass stand in wire order, behind the flag."""
 
     flag: str
+    _form: ClassVar[struct.Struct]
+    _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+
+    def __init_subclass__(cls, form: struct.Struct) -> None:
+        cls._form = form
+        cls._values = staticmethod(attrgetter(*cls.__annotations__))
+
+    def __bytes__(self) -> bytes:
+        return self.flag.encode() + self._form.pack(*self._values(self))
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Raises PurseDataFault."""
+        flag = check_form(raw)
+        if FORMS[flag] is not cls._form:
+            raise PurseDataFault("flag")
+        return cls(flag, *cls._form.unpack(raw[FLAG_LENGTH:]))
+
+
+@dataclass(frozen=True)
+class PurseRequest(WireForm, form=_REQUEST):
+    """RQ or UQ: what INITIALIZE FOR LOAD (or UNLOAD) gave."""
+
     issuer: bytes
     asn: bytes
     random: bytes
@@ -116,23 +141,11 @@ class PurseRequest:
     mac1: bytes
     algorithm: int
 
-    def __bytes__(self) -> bytes:
-        return self.flag.encode() + _REQUEST.pack(
-            self.issuer, self.asn, self.random, self.key_index, self.key_version, self.counter,
-            self.balance, self.amount, self.type, self.psam, self.mac1, self.algorithm,
-        )  # fmt: skip
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """Raises PurseDataFault."""
-        return cls(_flag(raw, _REQUEST), *_REQUEST.unpack(raw[FLAG_LENGTH:]))
-
 
 @dataclass(frozen=True)
-class PurseAnswer:
+class PurseAnswer(WireForm, form=_ANSWER):
     """RP or UP: the host's date, time and MAC2 for the card."""
 
-    flag: str
     issuer: bytes
     asn: bytes
     amount: int
@@ -143,19 +156,8 @@ class PurseAnswer:
     mac2: bytes
     algorithm: int
 
-    def __bytes__(self) -> bytes:
-        return self.flag.encode() + _ANSWER.pack(
-            self.issuer, self.asn, self.amount, self.type, self.psam, self.date, self.time,
-            self.mac2, self.algorithm,
-        )  # fmt: skip
-
     def __repr__(self) -> str:
         return f"PurseAnswer({self.flag}, amount={self.amount})"
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """Raises PurseDataFault."""
-        return cls(_flag(raw, _ANSWER), *_ANSWER.unpack(raw[FLAG_LENGTH:]))
 
     def fits(self, request: PurseRequest) -> bool:
         """Whether this answers `request`: same card, amount, type and PSAM number."""
@@ -165,10 +167,9 @@ class PurseAnswer:
 
 
 @dataclass(frozen=True)
-class PurseConfirmation:
+class PurseConfirmation(WireForm, form=_CONFIRMATION):
     """SV, SX or UV: what the card did. `tac` holds MAC3 for UV."""
 
-    flag: str
     issuer: bytes
     asn: bytes
     random: bytes
@@ -184,24 +185,11 @@ class PurseConfirmation:
     balance_after: int
     algorithm: int
 
-    def __bytes__(self) -> bytes:
-        return self.flag.encode() + _CONFIRMATION.pack(
-            self.issuer, self.asn, self.random, self.key_index, self.key_version, self.counter,
-            self.amount, self.type, self.psam, self.date, self.time, self.tac,
-            self.balance_after, self.algorithm,
-        )  # fmt: skip
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """Raises PurseDataFault."""
-        return cls(_flag(raw, _CONFIRMATION), *_CONFIRMATION.unpack(raw[FLAG_LENGTH:]))
-
 
 @dataclass(frozen=True)
-class PurchaseEvidence:
+class PurchaseEvidence(WireForm, form=_PURCHASE):
     """TA: an off-line purchase. TAC proves amount to time; balance before and counter are unproven."""
 
-    flag: str
     issuer: bytes
     asn: bytes
     random: bytes
@@ -217,18 +205,6 @@ class PurchaseEvidence:
     tac: bytes
     balance_before: int
     algorithm: int
-
-    def __bytes__(self) -> bytes:
-        return self.flag.encode() + _PURCHASE.pack(
-            self.issuer, self.asn, self.random, self.key_index, self.key_version, self.counter,
-            self.amount, self.type, self.psam, self.terminal_counter, self.date, self.time,
-            self.tac, self.balance_before, self.algorithm,
-        )  # fmt: skip
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """Raises PurseDataFault."""
-        return cls(_flag(raw, _PURCHASE), *_PURCHASE.unpack(raw[FLAG_LENGTH:]))
 
     @property
     def at(self) -> datetime | None:
@@ -247,13 +223,6 @@ def check_form(raw: bytes) -> str:
         raise PurseDataFault("flag")
     if len(raw) != FLAG_LENGTH + form.size:
         raise PurseDataFault("length")
-    return flag
-
-
-def _flag(raw: bytes, form: struct.Struct) -> str:
-    flag = check_form(raw)
-    if FORMS[flag] is not form:
-        raise PurseDataFault("flag")
     return flag
 
 

@@ -115,8 +115,11 @@ class Insert:
             return values
         made = [list(row) for row in values]
         for index, convert in self._bound:
-            for row in made:
-                row[index] = convert(row[index])
+            last, converted = None, convert(None)
+            for row in made:  # a batch has one day and one instant
+                if row[index] is not last:
+                    last, converted = row[index], convert(row[index])
+                row[index] = converted
         return made
 
     def _line(self, values: tuple[Any, ...]) -> str:

@@ -5,119 +5,163 @@ codec, which is the written truth, decides and says what is wrong. So this file 
 property test holds the two against each other, byte for byte.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from re import Pattern
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from payments.iso_fields import (
     BITMAP_LENGTH,
-    DECIMAL,
     FIELDS,
     MINIMUM,
     MTI_LENGTH,
     MTI_NAMES,
     NO_CONTROL,
-    PRINTABLE,
     TRACK,
+    Field,
     Form,
 )
 from payments.purse_data import FORMS
 
 PURSE_FIELD = 58
 HEAD = MTI_LENGTH + BITMAP_LENGTH
+BITMAPS_KEPT = 256
 _PURSE_LENGTHS = {flag.encode(): 2 + form.size for flag, form in FORMS.items()}
 _TENS = {n: bytes.fromhex(f"{n:02d}") for n in range(100)}
 _NUMBERS = {raw[0]: n for n, raw in _TENS.items()}
+Value = str | bytes
 
 
-@dataclass(frozen=True)
+def _digits(text: str) -> bool:
+    return (text.isdecimal() and text.isascii()) or not text
+
+
+def _printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _track(text: str) -> bool:
+    return TRACK.fullmatch(text) is not None
+
+
+def _no_control(text: str) -> bool:
+    return _printable(text) or NO_CONTROL.fullmatch(text) is not None
+
+
 class _Row:
-    """How one field is written: `digits` counts nibbles, `front` pads an odd count in front."""
+    """How one field is written and read. Both ways give None for a value that is not plainly right."""
 
-    number: int
-    length: int
-    prefix: int
-    digits: bool
-    front: bool
-    octets: bool
-    coding: str
-    good: Pattern[str]
-    least: int
+    __slots__ = (
+        "bit",
+        "coding",
+        "digits",
+        "front",
+        "good",
+        "least",
+        "length",
+        "number",
+        "octets",
+        "prefix",
+    )
+
+    def __init__(self, field: Field) -> None:
+        self.number, self.length, self.prefix = field.number, field.length, field.prefix
+        self.bit = 1 << (64 - field.number)
+        self.digits, self.octets = field.digits, field.form is Form.BYTES
+        self.front = field.form is Form.N  # an odd count gets its 0 in front
+        self.coding = "gb18030" if field.form is Form.CHINESE else "ascii"
+        checks: dict[Form, Callable[[str], bool]] = {
+            Form.Z: _track, Form.TEXT: _printable, Form.CHINESE: _no_control,
+        }  # fmt: skip
+        self.good = checks.get(field.form, _digits)
+        self.least = MINIMUM.get(field.number, 0)
+
+    def write(self, value: Value) -> bytes | None:
+        """Length and value as they stand on the wire."""
+        if isinstance(value, bytes):
+            data, count = value, len(value)
+            if not self.octets:
+                return None
+        elif self.octets or not self.good(value) or len(value) < self.least:
+            return None
+        elif self.digits:
+            count = len(value)
+            if count % 2:
+                value = "0" + value if self.front else value + "0"
+            data = bytes.fromhex(value)
+        else:
+            try:
+                data = value.encode(self.coding)
+            except UnicodeEncodeError:
+                return None
+            count = len(data)
+        if count == self.length and not self.prefix:
+            return data
+        if count > self.length or not self.prefix:
+            return None
+        head = _TENS[count] if self.prefix == 1 else _TENS[count // 100] + _TENS[count % 100]
+        return head + data
+
+    def read(self, raw: bytes, count: int) -> Value | None:
+        """The value of these bytes; `count` digits or bytes."""
+        if self.octets:
+            fits = self.number != PURSE_FIELD or _PURSE_LENGTHS.get(raw[:2]) == len(raw)
+            return raw if fits else None
+        if self.digits:
+            text = raw.hex().upper()
+            if count % 2:
+                if (text[0] if self.front else text[-1]) != "0":
+                    return None
+                text = text[1:] if self.front else text[:-1]
+        else:
+            try:
+                text = raw.decode(self.coding)
+            except UnicodeDecodeError:
+                return None
+        return text if self.good(text) and len(text) >= self.least else None
 
 
-def _row(number: int) -> _Row:
-    field = FIELDS[number]
-    good = {Form.Z: TRACK, Form.TEXT: PRINTABLE, Form.CHINESE: NO_CONTROL}.get(field.form, DECIMAL)
-    return _Row(
-        number, field.length, field.prefix, field.digits, field.form is Form.N,
-        field.form is Form.BYTES, "gb18030" if field.form is Form.CHINESE else "ascii", good,
-        MINIMUM.get(number, 0),
-    )  # fmt: skip
+_ROWS = {number: _Row(field) for number, field in FIELDS.items()}
 
 
-_ROWS = {number: _row(number) for number in FIELDS}
-_BITS = [(1 << (64 - number), _ROWS.get(number)) for number in range(1, 65)]
-
-
-def encode(mti: str, fields: Mapping[int, str | bytes]) -> bytes | None:
+def encode(mti: str, fields: Mapping[int, Value]) -> bytes | None:
     """The body of a message whose values all fit; None when any does not."""
-    bitmap, parts = 0, []
-    for number in sorted(fields):
-        row, value = _ROWS.get(number), fields[number]
-        if row is None or isinstance(value, bytes) is not row.octets:
-            return None
-        data, count = _wire(row, value)
-        if data is None or count > row.length or (not row.prefix and count != row.length):
-            return None
-        bitmap |= 1 << (64 - number)
-        if row.prefix == 1:
-            parts.append(_TENS[count])
-        elif row.prefix == 2:
-            parts.append(_TENS[count // 100] + _TENS[count % 100])
-        parts.append(data)
     if mti not in MTI_NAMES:
         return None
+    bitmap, parts = 0, []
+    for number in sorted(fields):
+        row = _ROWS.get(number)
+        data = None if row is None else row.write(fields[number])
+        if row is None or data is None:
+            return None
+        bitmap |= row.bit
+        parts.append(data)
     return bytes.fromhex(mti) + bitmap.to_bytes(BITMAP_LENGTH, "big") + b"".join(parts)
 
 
-def _wire(row: _Row, value: str | bytes) -> tuple[bytes | None, int]:
-    """Bytes on the wire and the count for the length."""
-    if isinstance(value, bytes):
-        return value, len(value)
-    if row.good.fullmatch(value) is None or len(value) < row.least:
-        return None, 0
-    if not row.digits:
-        try:
-            data = value.encode(row.coding)
-        except UnicodeEncodeError:
-            return None, 0
-        return data, len(data)
-    padded = value if len(value) % 2 == 0 else "0" + value if row.front else value + "0"
-    return bytes.fromhex(padded), len(value)
+@lru_cache(maxsize=BITMAPS_KEPT)
+def _rows_of(bitmap: bytes) -> tuple[_Row, ...] | None:
+    """The fields of a bitmap; None when a bit is set that means nothing here. A dialect has few bitmaps."""
+    bits = int.from_bytes(bitmap, "big")
+    known = tuple(row for row in _ROWS.values() if bits & row.bit)
+    return known if sum(row.bit for row in known) == bits else None
 
 
-def decode(body: bytes) -> tuple[str, dict[int, str | bytes]] | None:
+def decode(body: bytes) -> tuple[str, dict[int, Value]] | None:
     """Type and fields of a message without any fault; None when there may be one."""
-    mti = body[:MTI_LENGTH].hex()
-    if mti not in MTI_NAMES or len(body) < HEAD:
+    mti, end = body[:MTI_LENGTH].hex(), len(body)
+    rows = _rows_of(body[MTI_LENGTH:HEAD]) if end >= HEAD else None
+    if rows is None or mti not in MTI_NAMES:
         return None
-    bitmap, at, end = int.from_bytes(body[MTI_LENGTH:HEAD], "big"), HEAD, len(body)
-    fields: dict[int, str | bytes] = {}
-    for bit, row in _BITS:
-        if not bitmap & bit:
-            continue
-        if row is None:
-            return None
+    at = HEAD
+    fields: dict[int, Value] = {}
+    for row in rows:
         count = row.length
         if row.prefix:
             found = _length(body, at, row.prefix)
-            if found is None or found > row.length:
+            if found is None or found > count:
                 return None
             count, at = found, at + row.prefix
         stop = at + ((count + 1) // 2 if row.digits else count)
-        if stop > end:
-            return None
-        value = _value(row, body[at:stop], count)
+        value = row.read(body[at:stop], count) if stop <= end else None
         if value is None:
             return None
         fields[row.number], at = value, stop
@@ -133,23 +177,3 @@ def _length(body: bytes, at: int, size: int) -> int | None:
             return None
         total = total * 100 + tens
     return total if at + size <= len(body) else None
-
-
-def _value(row: _Row, raw: bytes, count: int) -> str | bytes | None:
-    if row.octets:
-        fits = row.number != PURSE_FIELD or _PURSE_LENGTHS.get(raw[:2]) == len(raw)
-        return raw if fits else None
-    if row.digits:
-        text = raw.hex().upper()
-        if count % 2:
-            if (text[0] if row.front else text[-1]) != "0":
-                return None
-            text = text[1:] if row.front else text[:-1]
-    else:
-        try:
-            text = raw.decode(row.coding)
-        except UnicodeDecodeError:
-            return None
-    if row.good.fullmatch(text) is None or len(text) < row.least:
-        return None
-    return text
