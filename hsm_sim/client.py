@@ -160,6 +160,9 @@ class KeySlots(Mapping[str, str]):
     def __init__(self, keys: tuple[KeySlot, ...]) -> None:
         self.keys_known = keys
         self._fields = {key.kid: key.field for key in keys}
+        self._by_use: dict[tuple[str, str, str], str] = {}
+        for key in keys:
+            self._by_use.setdefault((key.usage, key.scope, key.version), key.field)
 
     @classmethod
     def load(cls, path: Path) -> "KeySlots":
@@ -191,7 +194,7 @@ class KeySlots(Mapping[str, str]):
 
         Raises NotFound (HSM-NO-KEY). Card key versions are one byte, the directory has two hex digits.
         """
-        for key in self.keys_known:
-            if (key.usage, key.scope, key.version) == (usage, scope, f"{version:02X}"):
-                return key.field
-        raise NotFound("HSM-NO-KEY", "no such key", usage=usage, scope=scope, version=version)
+        field = self._by_use.get((usage, scope, f"{version:02X}"))
+        if field is None:
+            raise NotFound("HSM-NO-KEY", "no such key", usage=usage, scope=scope, version=version)
+        return field
