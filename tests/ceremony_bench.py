@@ -8,7 +8,9 @@ where an attack says they do.
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from core import merkle
 from core.clock import Clock, FixedClock
 from hsm_sim import canonical, lmkfile, note
 from hsm_sim.ceremony import bundle as bundles
-from hsm_sim.ceremony import city
+from hsm_sim.ceremony import city, verifier
 from hsm_sim.ceremony.console import Console
 from hsm_sim.ceremony.people import Person
 from hsm_sim.ceremony.room import UnattendedRoom
@@ -253,3 +255,40 @@ class Tamper:
     def insert(self, place: int, kind: str, body: Mapping[str, Any]) -> None:
         line = {**self.lines[place - 1], "body": dict(body), "type": kind}
         self.lines.insert(place, json.loads(json.dumps(line)))
+
+
+@dataclass(frozen=True)
+class Honest:
+    """An honest bundle with its auditor's trust file, and the people and machine behind it."""
+
+    folder: Path
+    trust: dict[str, Any]
+    people: Mapping[str, Person]
+    home: Path
+
+    @classmethod
+    def make(cls, place: Path) -> "Honest":
+        """Hold both ceremonies, work three intervals, and export in between and at the end."""
+        city = City(place / "hsm")
+        city.hold_all()
+        city.work()
+        city.export(place / "early", "aa" * 10)
+        city.clock.advance(timedelta(minutes=1))
+        city.hsm.usage.count("dlk-01", "40", 1, 0, {"client": "purse", "rc": "00"})
+        trust = city.export(place / "bundle")
+        city.hsm.close()
+        return cls(place / "bundle", trust, city.people, city.home)
+
+
+class Attack(Tamper):
+    """A copy of an honest bundle, opened for attack; `trust` is what the auditor brings."""
+
+    def __init__(self, honest: Honest, target: Path) -> None:
+        shutil.copytree(honest.folder, target)
+        super().__init__(target, honest.people, honest.home)
+        self.trust = dict(honest.trust)
+
+    def codes(self) -> set[str]:
+        """What the verifier finds."""
+        verdict = verifier.verify(self.folder, self.trust)
+        return {entry["code"] for entry in verdict.findings}

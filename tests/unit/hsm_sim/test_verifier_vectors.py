@@ -229,15 +229,12 @@ def test_a_missing_file_is_a_finding(honest, name):
     assert verifier.verify(honest, CEREMONY["trust"]).verdict == "fail"
 
 
-def test_papers_are_named_by_the_log_and_strange_files_are_a_warning(honest):
-    (honest / "notes.txt").write_text("hello")
-    verdict = verifier.verify(honest, CEREMONY["trust"])
-    assert [entry["where"] for entry in verdict.warnings] == ["notes.txt"]
-    assert verdict.findings == []
-    (honest / "paper").mkdir()
-    (honest / "paper" / "scan.pdf").write_bytes(b"a scan nobody recorded")
-    codes = [(e["code"], e["where"]) for e in verifier.verify(honest, CEREMONY["trust"]).findings]
-    assert codes == [("BND-FILES", "paper/scan.pdf")]
+def test_a_file_beyond_the_format_proves_nothing_and_hides_nothing(honest):
+    (honest / "notes.txt").write_text("VALID")
+    (honest / "LOG.JSONL").write_bytes((honest / "log.jsonl").read_bytes())
+    assert verifier.verify(honest, CEREMONY["trust"]).verdict == "pass"
+    (honest / "log.jsonl").unlink()
+    assert verifier.verify(honest, CEREMONY["trust"]).verdict == "fail"
 
 
 def test_a_time_stamp_beside_a_checkpoint_is_welcome_and_not_needed(honest):
