@@ -23,7 +23,6 @@ UQ   unload request            48    as RQ; UP: as RP; UV: as SV with MAC3 in pl
 """
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -106,11 +105,11 @@ class WireForm:
 
     flag: str
     _form: ClassVar[struct.Struct]
-    _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+    _values: ClassVar["attrgetter[tuple[Any, ...]]"]
 
     def __init_subclass__(cls, form: struct.Struct) -> None:
         cls._form = form
-        cls._values = staticmethod(attrgetter(*cls.__annotations__))
+        cls._values = attrgetter(*cls.__annotations__)
 
     def __bytes__(self) -> bytes:
         return self.flag.encode() + self._form.pack(*self._values(self))

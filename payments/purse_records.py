@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.errors import Unavailable
+from payments.purse_data import (
+    LOAD_CONFIRMATION,
+    LOAD_REQUEST,
+    LOAD_UNKNOWN,
+    PURCHASE,
+    UNKNOWN_BALANCE,
+    UNKNOWN_TAC,
+    PurchaseEvidence,
+    PurseConfirmation,
+    PurseRequest,
+)
 
 TAC_LENGTH = 4
-UNKNOWN_TAC = bytes(TAC_LENGTH)
-UNKNOWN_BALANCE = bytes.fromhex("FFFFFFFF")
 
 
 class OutcomeUnknown(Unavailable):
@@ -61,28 +70,15 @@ class PurchaseRecord:
     mac2_checked: bool = False
     log_seen: bool | None = None
 
-    def evidence(self) -> bytes:
-        """Field 58 behind the flag ``TA``, 57 bytes. ValueError while there is no TAC."""
+    def evidence(self) -> PurchaseEvidence:
+        """Field 58 with the flag TA. ValueError while there is no TAC."""
         if len(self.tac) != TAC_LENGTH:
             raise ValueError("a purchase without TAC is no evidence")
-        return b"".join(
-            (
-                self.issuer,
-                self.asn,
-                self.random,
-                bytes((self.key_index, self.key_version)),
-                self.counter.to_bytes(2, "big"),
-                self.amount.to_bytes(4, "big"),
-                bytes((self.type,)),
-                self.psam,
-                self.terminal_counter.to_bytes(4, "big"),
-                self.date,
-                self.time,
-                self.tac,
-                self.balance_before.to_bytes(4, "big"),
-                bytes((self.algorithm,)),
-            )
-        )
+        return PurchaseEvidence(
+            PURCHASE, self.issuer, self.asn, self.random, self.key_index, self.key_version,
+            self.counter, self.amount, self.type, self.psam, self.terminal_counter, self.date,
+            self.time, self.tac, self.balance_before, self.algorithm,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,23 +98,13 @@ class LoadRequest:
     psam: bytes
     mac1: bytes
 
-    def evidence(self) -> bytes:
-        """Field 58 behind the flag ``RQ``, 46 bytes."""
-        return b"".join(
-            (
-                self.issuer,
-                self.asn,
-                self.random,
-                bytes((self.key_index, self.key_version)),
-                self.counter.to_bytes(2, "big"),
-                self.balance.to_bytes(4, "big"),
-                self.amount.to_bytes(4, "big"),
-                bytes((self.type,)),
-                self.psam,
-                self.mac1,
-                bytes((self.algorithm,)),
-            )
-        )
+    def evidence(self) -> PurseRequest:
+        """Field 58 with the flag RQ."""
+        return PurseRequest(
+            LOAD_REQUEST, self.issuer, self.asn, self.random, self.key_index, self.key_version,
+            self.counter, self.balance, self.amount, self.type, self.psam, self.mac1,
+            self.algorithm,
+        )  # fmt: skip
 
 
 class LoadStatus(StrEnum):
@@ -141,25 +127,15 @@ class LoadRecord:
     time: bytes
     tac: bytes = b""
 
-    def evidence(self) -> bytes:
-        """Field 58 behind ``SV`` (or ``SX`` while there is no TAC), 53 bytes."""
+    def evidence(self) -> PurseConfirmation:
+        """Field 58 with the flag SV, or SX while there is no TAC."""
         known = len(self.tac) == TAC_LENGTH
-        balance = self.request.balance + self.request.amount
+        flag = LOAD_CONFIRMATION if known else LOAD_UNKNOWN
+        tac = self.tac if known else UNKNOWN_TAC
         asked = self.request
-        return b"".join(
-            (
-                asked.issuer,
-                asked.asn,
-                asked.random,
-                bytes((asked.key_index, asked.key_version)),
-                asked.counter.to_bytes(2, "big"),
-                asked.amount.to_bytes(4, "big"),
-                bytes((asked.type,)),
-                asked.psam,
-                self.date,
-                self.time,
-                self.tac if known else UNKNOWN_TAC,
-                balance.to_bytes(4, "big") if known else UNKNOWN_BALANCE,
-                bytes((asked.algorithm,)),
-            )
-        )
+        after = asked.balance + asked.amount if known else UNKNOWN_BALANCE
+        return PurseConfirmation(
+            flag, asked.issuer, asked.asn, asked.random, asked.key_index, asked.key_version,
+            asked.counter, asked.amount, asked.type, asked.psam, self.date, self.time, tac, after,
+            asked.algorithm,
+        )  # fmt: skip

@@ -13,15 +13,7 @@ from core.errors import Rejected, Unavailable
 from payments import responses
 from payments.messages import Message
 from payments.purse import open_purse
-from payments.purse_data import (
-    LOAD_CONFIRMATION,
-    LOAD_REQUEST,
-    LOAD_UNKNOWN,
-    PurseAnswer,
-    PurseConfirmation,
-    PurseDataFault,
-    PurseRequest,
-)
+from payments.purse_data import PurseAnswer, PurseDataFault
 from payments.purse_load import begin_load, finish_load, recover_load
 from payments.purse_records import LoadRecord, LoadRequest, LoadStatus, OutcomeUnknown
 from payments.requests import (
@@ -266,9 +258,8 @@ class LoadDesk:
 
     def _original(self, case: LoadCase, pin_block: bytes | None = None) -> Message:
         """The 0200 of a case. Built again without PIN it serves as the original of 0220 and 0400 (8.2)."""
-        request = PurseRequest.parse(LOAD_REQUEST.encode() + case.request.evidence())
         made = self._session.station(case.batch).load(
-            f"{case.trace:06d}", request, case.kind, case.account or None, pin_block
+            f"{case.trace:06d}", case.request.evidence(), case.kind, case.account or None, pin_block
         )
         fields = {**made.fields, 22: case.entry_mode}
         return Message.of(made.mti, fields, made.tpdu, made.header)
@@ -287,12 +278,10 @@ class LoadDesk:
 
     def confirmation(self, case: LoadCase) -> Message:
         """0220 with SV, or with SX while there is no TAC."""
-        flag = LOAD_CONFIRMATION if case.tac else LOAD_UNKNOWN
-        evidence = PurseConfirmation.parse(flag.encode() + case.record().evidence())
         station = self._session.station(case.confirm_batch)
         return station.confirmation(
-            f"{case.confirm_trace:06d}", self._original(case), case.reference, evidence,
-            case.host_date,
+            f"{case.confirm_trace:06d}", self._original(case), case.reference,
+            case.record().evidence(), case.host_date,
         )  # fmt: skip
 
 
@@ -302,8 +291,7 @@ def _rights(answer: Message, request: LoadRequest) -> PurseAnswer | None:
         rights = PurseAnswer.parse(answer.octets(58))
     except PurseDataFault:
         return None
-    asked = PurseRequest.parse(LOAD_REQUEST.encode() + request.evidence())
-    return rights if rights.fits(asked) and answer.amount == request.amount else None
+    return rights if rights.fits(request.evidence()) and answer.amount == request.amount else None
 
 
 def unknown(case: LoadCase) -> OutcomeUnknown:

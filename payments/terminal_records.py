@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from payments.purse_data import UNKNOWN_TAC
 from payments.purse_records import (
-    UNKNOWN_TAC,
     LoadRecord,
     LoadRequest,
     LoadStatus,

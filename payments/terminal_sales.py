@@ -18,8 +18,8 @@ from payments import responses
 from payments.capp import CappRecord, prepare_update
 from payments.messages import Message
 from payments.purse import TERMINAL_COUNTER_LENGTH, Psam, open_purse, pay, recover
-from payments.purse_data import PURCHASE, PurchaseEvidence, instant_of
-from payments.purse_records import UNKNOWN_TAC, PurchaseRecord, PurchaseStatus
+from payments.purse_data import UNKNOWN_TAC, PurchaseEvidence, instant_of
+from payments.purse_records import PurchaseRecord, PurchaseStatus
 from payments.terminal_host import HostSession
 from payments.terminal_lists import CardLists
 from payments.terminal_records import PurchaseEntry
@@ -249,7 +249,7 @@ def evidence(entry: PurchaseEntry) -> PurchaseEvidence:
     record = entry.record
     if entry.doubtful:
         record = replace(record, tac=UNKNOWN_TAC)
-    return PurchaseEvidence.parse(PURCHASE.encode() + record.evidence())
+    return record.evidence()
 
 
 def paid_at(record: PurchaseRecord) -> datetime | None:

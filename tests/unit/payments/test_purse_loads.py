@@ -44,9 +44,9 @@ def test_a_load_adds_the_money_and_gives_a_tac() -> None:
     assert book.load_statuses == ["pending", "done"]
     assert record.tac == tac_of_load(record)
     assert balance(chip) == 5000
-    assert len(b"RQ" + record.request.evidence()) == 48
-    assert len(b"SV" + record.evidence()) == 55
-    assert record.evidence()[-9:] == record.tac + (5000).to_bytes(4, "big") + b"\x00"
+    asked, proof = bytes(record.request.evidence()), bytes(record.evidence())
+    assert (asked[:2], len(asked), proof[:2], len(proof)) == (b"RQ", 48, b"SV", 55)
+    assert proof[-9:] == record.tac + (5000).to_bytes(4, "big") + b"\x00"
 
 
 def test_without_the_pin_there_is_no_load() -> None:
@@ -74,7 +74,8 @@ def test_a_torn_load_is_settled_by_proof_or_claim(executed: bool) -> None:
         assert settled.tac == tac_of_load(settled)
     else:
         assert settled.status is LoadStatus.NOT_EXECUTED
-        assert settled.evidence()[-9:-1] == bytes(4) + b"\xff" * 4
+        unknown = bytes(settled.evidence())
+        assert (unknown[:2], unknown[-9:-1]) == (b"SX", bytes(4) + b"\xff" * 4)
     assert balance(chip) == (5000 if executed else 0)
 
 

@@ -68,12 +68,12 @@ def test_a_purchase_moves_the_money_and_leaves_all_the_evidence(permit: Card) ->
 def test_the_evidence_has_the_layout_of_field_58(permit: Card) -> None:
     _, psam = make_psam(7)
     record = buy(permit, psam, Book())
-    raw = record.evidence()
-    assert len(b"TA" + raw) == 59
-    assert raw[:18] == ISSUER_ID + record.asn
-    assert raw[26:30] == (1250).to_bytes(4, "big")
-    assert raw[30] == 6
-    assert raw[31:37] == psam.terminal
+    raw = bytes(record.evidence())
+    assert len(raw) == 59
+    assert raw[:20] == b"TA" + ISSUER_ID + record.asn
+    assert raw[28:32] == (1250).to_bytes(4, "big")
+    assert raw[32] == 6
+    assert raw[33:39] == psam.terminal
     assert raw[-9:] == record.tac + (10_000).to_bytes(4, "big") + b"\x00"
     with pytest.raises(ValueError):
         replace(record, tac=b"").evidence()

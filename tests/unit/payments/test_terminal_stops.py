@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import CityError
-from payments.purse_records import UNKNOWN_TAC
+from payments.purse_data import UNKNOWN_TAC
 from payments.terminal_loads import LoadWish
 from tests.unit.payments.purse_bench import make_permit, verify_pin
 from tests.unit.payments.terminal_bench import Bench, BenchHost
