@@ -1,7 +1,7 @@
 """What a terminal says to card and host, side by side, with secrets left out (console.md 5).
 
-A `Trace` takes APDUs from a wrapped channel and frames from the line's tap, in the order they happened. PINs are
-starred before they are kept; account numbers, PIN blocks and purse data show by the message's own masking.
+A `Trace` takes APDUs from a wrapped channel and frames from the line's tap, in the order they happened. PINs and
+keys are starred before they are kept; account numbers, PIN blocks and purse data show by the message's own masking.
 """
 
 from collections import deque
@@ -18,7 +18,10 @@ from payments.messages import Message, masked, parse
 
 KEPT = 2_000
 CARD, HOST = "card", "host"
-SECRET_DATA = frozenset({int(Ins.VERIFY)})
+SECRET_DATA = frozenset(
+    int(ins) for ins in (Ins.VERIFY, Ins.CHANGE_PIN, Ins.PIN_UNBLOCK, Ins.WRITE_KEY, Ins.CRYPT)
+)
+"""Instructions whose data may hold a PIN or a key, in the clear or enciphered: none of it is shown."""
 SHOWN_DATA = 24  # bytes of an APDU's data on one line
 
 
