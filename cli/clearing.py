@@ -1,8 +1,10 @@
 """``citycard clearing``: close a business day, read its report, exchange files (iso8583-host.md 11 to 13)."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +13,19 @@ from cli.office import DEFAULT_DATA, Data, Json, opened
 
 app = typer.Typer(no_args_is_help=True, help="Close a day and read its report. 日终清算。")
 Day = Annotated[str, typer.Option("--day", help="Business day, YYYY-MM-DD.")]
+Certificates = Annotated[Path, typer.Option("--certificates", help="Clients of the HSM.")]
+Slots = Annotated[Path, typer.Option("--slots", help="The HSM's slots.json.")]
+HsmPort = Annotated[int, typer.Option("--hsm-port", help="The HSM's port.")]
+HsmHost = Annotated[str, typer.Option("--hsm-host", help="The HSM's address.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for what is written.")]
+HERE = Path()
+
+
+class Form(StrEnum):
+    """Which file a day is written as."""
+
+    PCF = "pcf"
+    COM = "com"
 
 
 def _day(text: str) -> date:
@@ -23,10 +38,10 @@ def _day(text: str) -> date:
 @app.command("run")
 def run(
     day: Day,
-    certificates: Annotated[Path, typer.Option("--certificates", help="Clients of the HSM.")],
-    slots: Annotated[Path, typer.Option("--slots", help="The HSM's slots.json.")],
-    hsm_port: Annotated[int, typer.Option("--hsm-port", help="The HSM's port.")],
-    hsm_host: Annotated[str, typer.Option("--hsm-host", help="The HSM's address.")] = "127.0.0.1",
+    certificates: Certificates,
+    slots: Slots,
+    hsm_port: HsmPort,
+    hsm_host: HsmHost = "127.0.0.1",
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> int:
@@ -57,22 +72,24 @@ def report(day: Day, data: Data = DEFAULT_DATA, as_json: Json = False) -> int:
         found = read_report(tx, _day(day))
         rows = tx.scalars(
             select(DifferenceRow).where(DifferenceRow.day == _day(day)).order_by(DifferenceRow.kind)
-        ).all()
-    _show(found, as_json)
-    if not as_json:
-        for row in rows:
-            mark = "explained" if row.explained else "UNEXPLAINED"
-            output.result(f"  {row.kind} {row.subject}: {row.amount} fen, {row.reason} [{mark}]")
+        )
+        listed = [
+            {"kind": row.kind, "subject": row.subject, "amount_fen": row.amount,
+             "reason": row.reason, "explained": row.explained}
+            for row in rows
+        ]  # fmt: skip
+    _show(found, as_json, listed)
     return 0
 
 
-def _show(found: object, as_json: bool) -> None:
+def _show(found: object, as_json: bool, listed: Sequence[Mapping[str, Any]] | None = None) -> None:
     from core.money import format_yuan
     from payments.clearing import DayReport
 
     assert isinstance(found, DayReport)
     if as_json:
-        output.json_object({**vars(found), "digest": found.digest})
+        rows = {} if listed is None else {"listed": listed}
+        output.json_object({**vars(found), "digest": found.digest, **rows})
         return
     output.result(
         f"{found.day}: {found.purchases} purchases, {format_yuan(found.amount)} yuan, fees "
@@ -86,13 +103,18 @@ def _show(found: object, as_json: bool) -> None:
         f"  float {format_yuan(found.float_fen)}; differences {found.differences}, unexplained "
         f"{found.unexplained}; incidents {found.incidents}; SHA-256 {found.digest}"
     )
+    for row in listed or ():
+        mark = "explained" if row["explained"] else "UNEXPLAINED"
+        output.result(
+            f"  {row['kind']} {row['subject']}: {row['amount_fen']} fen, {row['reason']} [{mark}]"
+        )
 
 
 @app.command("merchant")
 def merchant(
     number: Annotated[str, typer.Argument(help="Merchant number (field 42).")],
     day: Day,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PDF.")] = Path("."),
+    out: Out = HERE,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> int:
@@ -121,18 +143,25 @@ def merchant(
 @app.command("export")
 def export(
     day: Day,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the file.")] = Path("."),
+    form: Annotated[
+        Form, typer.Option("--form", help="pcf: our 279 characters; com: the card network's.")
+    ] = Form.PCF,
+    out: Out = HERE,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> int:
-    """A closed day as our 279-character file, with digest. 导出清算文件。"""
+    """A closed day as our 279-character file, with digest, or as the card network's. 导出清算文件。"""
     from payments.clearing import read_report
     from payments.exchange_files import export_day
     from payments.limits import HostProfile
+    from payments.unionpay_files import export_com
 
     with opened(data) as city, city.db.read() as tx:
         read_report(tx, _day(day))
-        name, raw = export_day(tx, city.clock, HostProfile(), _day(day))
+        if form is Form.PCF:
+            name, raw = export_day(tx, city.clock, HostProfile(), _day(day))
+        else:
+            name, raw = export_com(tx, HostProfile(), _day(day))
     out.mkdir(parents=True, exist_ok=True)
     (out / name).write_bytes(raw)
     if as_json:
@@ -142,6 +171,47 @@ def export(
     else:
         output.result(str(out / name))
     return 0
+
+
+@app.command("take")
+def take(
+    file: Annotated[Path, typer.Argument(help="A partner's T file, under its own name.")],
+    certificates: Certificates,
+    slots: Slots,
+    hsm_port: HsmPort,
+    hsm_host: HsmHost = "127.0.0.1",
+    out: Out = HERE,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """Check and book a partner's file; bad records go back in an E file. 接收清算文件。
+
+    Taken twice it changes nothing and gives the same E file. Exit 1: a record was bad.
+    """
+    from payments.exchange_files import FileDesk
+    from runtime.purse_host import HostSetup, purse_host
+
+    setup = HostSetup(data, certificates, slots, hsm_host, hsm_port, "clearing")
+    with purse_host(setup) as host:
+        desk = FileDesk(host.db, host.clock, host.hsm, host.masters, host.profile)
+        taken = desk.take(file.name, file.read_bytes())
+    returned = None
+    if taken.returned is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        returned = out / taken.returned_name
+        returned.write_bytes(taken.returned)
+    if as_json:
+        output.json_object(
+            {"schema": "citycard/clearing-take/1", "records": taken.records, "bad": taken.bad,
+             "posted": taken.posted, "again": taken.again,
+             "returned": None if returned is None else str(returned)}
+        )  # fmt: skip
+    else:
+        before = ", taken before" if taken.again else ""
+        output.result(f"{file.name}: {taken.records} records, {taken.bad} bad{before}")
+        if returned is not None:
+            output.result(str(returned))
+    return output.EXIT_NO if taken.bad else 0
 
 
 @app.command("check")

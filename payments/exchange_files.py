@@ -18,6 +18,7 @@ from hsm_sim.client import Hsm
 from payments import ledger
 from payments.clearing_file import (
     ACCEPTED,
+    LENGTH,
     PURCHASES,
     TRANSACTIONS,
     ClearingFile,
@@ -113,6 +114,14 @@ class Taken:
     returned: bytes | None
     again: bool
 
+    @property
+    def returned_name(self) -> str:
+        """The E file's name: from us, for the same day and number."""
+        assert self.returned is not None
+        header = Header.parse(self.returned[:LENGTH].decode("ascii"))
+        day = datetime.strptime(header.day, "%Y%m%d").date()  # noqa: DTZ007
+        return str(FileName(header.sender, day, header.kind, header.number))
+
 
 @dataclass(frozen=True)
 class _Tac:
@@ -141,10 +150,15 @@ class FileDesk:
     gate: Gate = register_gate
 
     def take(self, name: str, raw: bytes) -> Taken:
-        """Check and book a T file. Raises FileFault (nothing was taken), Rejected FILE-KIND, the HSM's errors."""
+        """Check and book a T file. Raises FileFault (nothing was taken), Rejected FILE-KIND, FILE-RECEIVER, the
+        HSM's errors.
+        """
         file = read_file(name, raw)
         if file.header.kind != TRANSACTIONS:
             raise Rejected("FILE-KIND", "only files of transactions are booked", file=name)
+        if file.header.receiver != self.profile.acquirer:
+            receiver = file.header.receiver
+            raise Rejected("FILE-RECEIVER", "another's file", file=name, receiver=receiver)
         key = (
             file.header.sender, file.header.day, file.header.kind, file.header.number, file.digest,
         )  # fmt: skip

@@ -6,11 +6,17 @@ do not (they are settled by our own file, 13.1).
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from datetime import date
 from typing import Self
 
+from sqlalchemy import select
+
 from core.clock import SHANGHAI
+from core.db import Tx
 from payments.columns import join, number_of, signed, split, unsigned
+from payments.decisions import CONFIRMED
 from payments.limits import HostProfile
+from payments.matrix import BANK_KINDS
 from payments.requests import PROCESSING, UNLOAD
 from payments.tables import LoadRow
 
@@ -102,6 +108,23 @@ def write_com(profile: HostProfile, rows: Sequence[LoadRow]) -> bytes:
     """The file of a day: one line a transaction, an unload after its load as they came."""
     lines = [str(com_line(profile, row)) for row in rows[:MAX_LINES]]
     return b"".join(line.encode("ascii") + EOL for line in lines)
+
+
+def export_com(tx: Tx, profile: HostProfile, day: date, number: int = 1) -> tuple[str, bytes]:
+    """Name and bytes of a day's file: the confirmed loads and unloads whose money went through the bank.
+
+    The name ``IND<yymmdd><nn>COM`` is the network's; the digits behind it differ by edition `[unconfirmed]`.
+    """
+    rows = tx.scalars(
+        select(LoadRow)
+        .where(
+            LoadRow.day == day,
+            LoadRow.state == CONFIRMED,
+            LoadRow.kind.in_((*sorted(BANK_KINDS), UNLOAD)),
+        )
+        .order_by(LoadRow.reference)
+    ).all()
+    return f"IND{day:%y%m%d}{number:02d}COM", write_com(profile, rows)
 
 
 def read_com(raw: bytes) -> list[ComLine]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Rejected
 from payments import ledger
 from payments.clearing_file import (
     EOL,
@@ -143,7 +144,8 @@ def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabH
     taken = desk.take(name, raw)
     assert (taken.records, taken.posted, taken.bad, taken.again) == (5, 1, 4, False)
     assert taken.returned is not None
-    back = read_file("PC_48880001_20261128_E_01.txt", taken.returned)
+    assert taken.returned_name == "PC_48880001_20261128_E_01.txt"
+    back = read_file(taken.returned_name, taken.returned)
     assert [(r.number, r.result) for r in back.records] == [
         (1, "02"), (3, "01"), (4, "04"), (5, "02"),
     ]  # fmt: skip
@@ -154,9 +156,20 @@ def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabH
         assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
 
 
+def test_a_file_for_somebody_else_is_not_booked(host: LabHost) -> None:
+    _, file = a_day(host)
+    raw = write_file(replace(file.header, sender="01050000", receiver="03010000"), file.records)
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    with pytest.raises(Rejected, match="FILE-RECEIVER"):
+        desk.take("PC_01050000_20261128_T_01.txt", raw)
+    with host.db.read() as tx:
+        assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
+
+
 def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost) -> None:
     _, file = a_day(host)
-    good = write_file(replace(file.header, sender="01050000"), file.records)
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    good = write_file(header, file.records)
     body = EOL.join(good.split(EOL)[:-2]) + EOL
     broken = body.replace(file.records[1].tac.encode(), b"XXXXXXXX")
     tail = good.split(EOL)[-2].replace(
