@@ -13,13 +13,13 @@ from typing import Any, cast
 from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, literal_column, select
 
 from core.db import Tx
+from core.rows import KEYS, Lookup
 from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
 from payments.field_parts import PartFault
 from payments.limits import DaySums, Gate, HostProfile
 from payments.matrix import ONLINE_KINDS, Task
 from payments.messages import Message
 from payments.purse_data import PurchaseEvidence, PurseConfirmation
-from payments.rows import KEYS, Lookup
 from payments.tables import (
     LoadRow,
     MerchantRow,

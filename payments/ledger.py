@@ -25,7 +25,7 @@ from sqlalchemy import Table, func, literal, select, union_all
 
 from core.db import Tx
 from core.errors import EvidenceMismatch, NotFound, Rejected
-from payments.rows import Insert
+from core.rows import Insert
 from payments.tables import AccountRow, TransferRow
 
 BANK, FEES, SUSPENSE = "bank", "fees", "suspense"

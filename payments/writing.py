@@ -1,7 +1,7 @@
 """Writes the decisions of a whole batch in one transaction, every change guarded by what was read.
 
 A guard that fails raises `Conflict`: another host was quicker, and the batch is decided again from a fresh
-reading. New rows go in at the driver (`payments.rows`), changes as Core statements; one serves all of its kind.
+reading. New rows go in at the driver (`core.rows`), changes as Core statements; one serves all of its kind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from core import events
 from core.clock import Clock
 from core.db import DEADLOCK, Tx
 from core.errors import Unavailable
+from core.rows import Insert
 from payments import ledger
 from payments.decisions import (
     ANSWERED,
@@ -33,7 +34,6 @@ from payments.decisions import (
     LoadMove,
     Request,
 )
-from payments.rows import Insert
 from payments.tables import (
     BankOrderRow,
     IncidentRow,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import BindParameter, bindparam, select
 
 from core.db import Tx
+from core.rows import KEYS, Lookup
 from registry.residence import domain
 from registry.residence.domain import CardState, Hold
 from registry.residence.tables import CardRow, HoldRow, PermitRow, PersonRow
@@ -13,9 +14,8 @@ from registry.residence.tables import CardRow, HoldRow, PermitRow, PersonRow
 LIST_LOST, LIST_STOLEN, LIST_CANCELLED, LIST_SUSPECT = "01", "02", "03", "04"
 
 
-_KEYS: BindParameter[list[str]] = bindparam("keys", expanding=True)
-# Built once: making a statement anew costs more than running it.
-_CARDS = (
+_KEYS: BindParameter[list[str]] = bindparam(KEYS, expanding=True)
+_CARDS = Lookup(
     select(
         CardRow.card_serial,
         CardRow.state,
@@ -27,7 +27,9 @@ _CARDS = (
     .join(PersonRow, PersonRow.id == PermitRow.person_id)
     .where(CardRow.card_serial.in_(_KEYS))
 )
-_HOLDS = select(HoldRow.permit_no, HoldRow.kind, HoldRow.stolen).where(HoldRow.permit_no.in_(_KEYS))
+_HOLDS = Lookup(
+    select(HoldRow.permit_no, HoldRow.kind, HoldRow.stolen).where(HoldRow.permit_no.in_(_KEYS))
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,10 @@ def purse_gate(tx: Tx, card_serial: str) -> PurseGate:
 def purse_gates(tx: Tx, card_serials: Sequence[str]) -> dict[str, PurseGate]:
     """The answer for each of these cards; two statements, however many they are."""
     wanted = sorted(set(card_serials))
-    rows = tx.execute(_CARDS, {"keys": wanted}).all()
+    rows = _CARDS.rows(tx, wanted)
     held: dict[str, dict[Hold, bool]] = {}
     permits = sorted({row.permit_no for row in rows})
-    for permit_no, kind, stolen in tx.execute(_HOLDS, {"keys": permits}):
+    for permit_no, kind, stolen in _HOLDS.rows(tx, permits):
         held.setdefault(permit_no, {})[Hold(kind)] = stolen
     found = {
         row.card_serial: _gate(

@@ -1,4 +1,4 @@
-"""The money path's SQL at the driver: one constant text a table and database, a whole batch a call.
+"""SQL at the driver for paths that count microseconds: one constant text a table and database, a batch a call.
 
 SQLAlchemy's tables and selects stay the one description of the schema; here they are compiled once, and their
 types' own conversions are used. What is saved is the work per statement and row, which for a batch of loads was
@@ -22,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from core.db import Tx
 
+POSTGRES = "postgresql"
 KEYS = "keys"  # the one expanding parameter of a Lookup's select
 _EXPANDED = f"(__[POSTCOMPILE_{KEYS}])"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -29,23 +30,20 @@ Convert = Callable[[Any], Any]
 
 
 @contextmanager
-def _cursor(tx: Tx, what: str) -> Iterator[Any]:
+def _driver(tx: Tx, what: str) -> Iterator[tuple[Any, Dialect]]:
     """The driver's cursor inside the caller's transaction; its errors become SQLAlchemy's."""
     connection = tx.connection()
-    dbapi: Any = connection.dialect.dbapi
+    dialect = connection.dialect
+    dbapi: Any = dialect.dbapi
     cursor = connection.connection.cursor()
     try:
-        yield cursor
+        yield cursor, dialect
     except dbapi.IntegrityError as error:
         raise IntegrityError(what, None, error) from error
     except dbapi.OperationalError as error:
         raise OperationalError(what, None, error) from error
     finally:
         cursor.close()
-
-
-def _postgres(tx: Tx) -> bool:
-    return tx.get_bind().dialect.name == "postgresql"
 
 
 def _binders(columns: Iterable[Any], dialect: Dialect) -> list[tuple[int, Convert]]:
@@ -74,10 +72,10 @@ class Insert:
         """Write them all, each with every column. Raises IntegrityError, OperationalError."""
         if not rows:
             return
-        with _cursor(tx, self._table.name) as cursor:
+        with _driver(tx, self._table.name) as (cursor, dialect):
             values = [self._pick(row) for row in rows]
-            if not _postgres(tx):
-                cursor.executemany(self._sqlite, self._converted(values, tx))
+            if dialect.name != POSTGRES:
+                cursor.executemany(self._sqlite, self._converted(values, dialect))
             elif self._quiet:
                 columns = list(map(list, zip(*values, strict=True)))
                 cursor.execute(self._unnest, columns)
@@ -108,9 +106,11 @@ class Insert:
     def _ending(self) -> str:
         return " ON CONFLICT DO NOTHING" if self._quiet else ""
 
-    def _converted(self, values: list[tuple[Any, ...]], tx: Tx) -> Iterable[Sequence[Any]]:
+    def _converted(
+        self, values: list[tuple[Any, ...]], dialect: Dialect
+    ) -> Iterable[Sequence[Any]]:
         if self._bound is None:
-            self._bound = _binders(self._columns, tx.get_bind().dialect)
+            self._bound = _binders(self._columns, dialect)
         if not self._bound:
             return values
         made = [list(row) for row in values]
@@ -141,7 +141,7 @@ _COPIED: dict[type, Callable[[Any], str]] = {
 class Lookup:
     """Rows by a set of keys: a select whose condition is ``column.in_(bindparam(KEYS, expanding=True))``."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self._statement = statement
         names = [str(one.key) for one in statement.selected_columns]
         found: Any = namedtuple("Found", names)  # type: ignore[misc]
@@ -154,11 +154,10 @@ class Lookup:
         wanted = list(keys)
         if not wanted:
             return []
-        dialect = tx.get_bind().dialect
-        if dialect.name not in self._texts:
-            self._prepare(dialect)
-        given = wanted if dialect.name == "postgresql" else json.dumps(wanted)
-        with _cursor(tx, "lookup") as cursor:
+        with _driver(tx, "lookup") as (cursor, dialect):
+            if dialect.name not in self._texts:
+                self._prepare(dialect)
+            given = wanted if dialect.name == POSTGRES else json.dumps(wanted)
             cursor.execute(self._texts[dialect.name], (given,))
             found = cursor.fetchall()
         converts = self._read[dialect.name]
@@ -171,7 +170,7 @@ class Lookup:
         within = "(SELECT value FROM json_each(?))"
         made = (
             text.replace(f"IN {_EXPANDED}", "= ANY(%s)")
-            if dialect.name == "postgresql"
+            if dialect.name == POSTGRES
             else text.replace(_EXPANDED, within)
         )
         if made == text:
