@@ -1,11 +1,12 @@
-"""Where a load's microseconds go inside the host: CPU by stage, batches of 64, in this process.
+"""Where a load's microseconds go inside the host: CPU by stage, in this process.
 
-    python -m benchmarks.purse_stages
+    python -m benchmarks.purse_stages [--batch 64]
 
 The same authorizer as in the host process, on SQLite FULL, with the HSM as a process behind TLS. A stage is timed
 with the process's CPU clock; a stage that contains another shows its own part only.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from payments.work import Arrival
 from runtime.services import declare_tables
 
 MERCHANT, AMOUNT = "898000000000001", 5_000
-BATCH, WARM, TIMED = 64, 4, 16
+WARM, TIMED = 4, 16
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (authorize, "open_work", "parse the message, key, fingerprint"),
     (authorize, "read", "read what is known (6 statements a batch)"),
@@ -73,6 +74,9 @@ class Timer:
 
 def main() -> int:
     """Time the stages and print them; 1 when an answer was not 00."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=64, help="requests decided together")
+    size = parser.parse_args().batch
     declare_tables()
     with ExitStack() as closing:
         folder = Path(closing.enter_context(TemporaryDirectory(prefix="citycard-stages-")))
@@ -80,7 +84,7 @@ def main() -> int:
         hsm = closing.enter_context(works.client(Role.PURSE, Role.SWITCH, Role.TERMS))
         db, clock = Database(f"sqlite:///{folder / 'host.db'}"), SystemClock()
         db.create_tables()
-        terminals = _terminals(works, hsm, db, clock)
+        terminals = _terminals(works, hsm, db, clock, size)
         authorizer = Authorizer(
             db, clock, hsm, SimulatedBank(clock),
             lambda usage, version: works.slots.find(usage, "purse", version), HostProfile(),
@@ -100,17 +104,17 @@ def main() -> int:
         total = time.process_time() - began
         authorizer.close()
         db.close()
-    _print(timer, total, TIMED * BATCH)
-    return 0 if good == TIMED * BATCH else 1
+    _print(timer, total, TIMED * size, size)
+    return 0 if good == TIMED * size else 1
 
 
 def _terminals(
-    works: bench.Works, hsm: TcpHsm, db: Database, clock: SystemClock
+    works: bench.Works, hsm: TcpHsm, db: Database, clock: SystemClock, size: int
 ) -> list[SwarmTerminal]:
     found = []
     with db.write() as tx:
         enrol_merchant(tx, clock, MERCHANT, "Bakery", 30)
-        for n in range(BATCH):
+        for n in range(size):
             pad, token = works.fit_out(hsm)
             one = SwarmTerminal(f"{10_000_000 + n}", MERCHANT, n.to_bytes(6, "big"), pad, n)
             enrol_terminal(tx, clock, NewTerminal(one.number, MERCHANT, one.psam, token))
@@ -127,7 +131,7 @@ def _batches(
         answer = parse(authorizer.answer(frame, one.number) or b"")
         one.pad.load_work_keys(answer.octets(62))
         one.batch = answer.batch
-    serials = bench.serials(1, (WARM + TIMED) * BATCH)
+    serials = bench.serials(1, (WARM + TIMED) * len(terminals))
     with db.write() as tx:
         bench.enter_cards(tx, serials)
     left = iter(serials)
@@ -140,8 +144,8 @@ def _batches(
     return [[load(one) for one in terminals] for _ in range(WARM + TIMED)]
 
 
-def _print(timer: Timer, total: float, loads: int) -> None:
-    lines = [f"CPU microseconds a load inside the host, batches of {BATCH}:"]
+def _print(timer: Timer, total: float, loads: int, size: int) -> None:
+    lines = [f"CPU microseconds a load inside the host, batches of {size}:"]
     for _, _, label in STAGES:
         lines.append(f"  {1e6 * timer.own.get(label, 0.0) / loads:7.0f}  {label}")
     rest = total - sum(timer.own.values())

@@ -16,15 +16,15 @@ from payments.matrix import Task
 from payments.messages import Message, Value, encode_body
 
 _BASE = (11, 41, 42, 60)
-_ECHO: dict[Task, tuple[int, ...]] = {
-    Task.BALANCE: (2, 3, 25, 49),
-    Task.LOAD: (2, 3, 4, 25, 49),
-    Task.UNLOAD: (2, 3, 4, 25, 49),
-    Task.CONFIRM: (3, 4),
-    Task.REVERSE: (3, 4),
-    Task.PURCHASE: (3, 4),
-    Task.SETTLE: (49,),
-    Task.DETAIL: (3, 4),
+_ECHO: dict[Task | None, tuple[int, ...]] = {
+    Task.BALANCE: (*_BASE, 2, 3, 25, 49),
+    Task.LOAD: (*_BASE, 2, 3, 4, 25, 49),
+    Task.UNLOAD: (*_BASE, 2, 3, 4, 25, 49),
+    Task.CONFIRM: (*_BASE, 3, 4),
+    Task.REVERSE: (*_BASE, 3, 4),
+    Task.PURCHASE: (*_BASE, 3, 4),
+    Task.SETTLE: (*_BASE, 49),
+    Task.DETAIL: (*_BASE, 3, 4),
 }
 _WITH_ACQUIRER = frozenset({Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.SETTLE, Task.SIGN_ON})
 _WITH_REFERENCE = frozenset(
@@ -35,6 +35,7 @@ _WITH_DAY = frozenset({Task.LOAD, Task.UNLOAD, Task.SETTLE})
 CARD_ORGANIZATION = "CUP"
 _ANSWERS = {mti: f"{int(mti) + 10:04d}" for mti in REQUESTS}
 STAMPS_KEPT = 16
+UNSEALED = bytes(MAC_LENGTH)
 
 
 def answer_body(
@@ -47,23 +48,23 @@ def answer_body(
     sealed: bool,
 ) -> bytes:
     """The body of an answer; field 64 is zeros when it will be sealed, absent otherwise (I-23)."""
-    now, today = _stamps(at)
-    echoed = (*_BASE, *(_ECHO.get(task, ()) if task is not None else ()))
-    values: dict[int, Value | None] = {n: request.fields.get(n) for n in echoed}
-    values |= {12: now, 13: today, 39: response}
+    asked = request.fields
+    values: dict[int, Value] = {n: asked[n] for n in _ECHO.get(task, _BASE) if n in asked}
+    values[12], values[13] = _stamps(at)
+    values[39] = response
     if task in _WITH_ACQUIRER:
         values[32] = profile.acquirer
     if task in _WITH_DAY:
-        values[15] = today
+        values[15] = values[13]
     if task is Task.LOAD:
         values[44] = f"{profile.acquirer:<11}{profile.receiver:<11}"
     if task in (Task.LOAD, Task.BALANCE):
         values[63] = CARD_ORGANIZATION
-    values |= fields
+    values.update((n, value) for n, value in fields.items() if value is not None)
     if sealed:
-        values[MAC_FIELD] = bytes(MAC_LENGTH)
+        values[MAC_FIELD] = UNSEALED
     mti = _ANSWERS[request.mti]
-    quick = table_codec.encode(mti, {n: v for n, v in values.items() if v is not None})
+    quick = table_codec.encode(mti, values)
     return encode_body(Message.of(mti, values)) if quick is None else quick
 
 

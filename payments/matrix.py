@@ -6,6 +6,7 @@ that is not listed is answered with 30, as one that is missing.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from payments import requests as r
 from payments.messages import Message
@@ -114,6 +115,8 @@ _PURSE = _SEALED | {3, 4, 22, 25, 49, 58}
 _CARD = frozenset({2, 14, 23, 35})
 _PIN = frozenset({26, 52, 53})
 _NET = FieldRule(_SEALED, frozenset({62, 63}))
+_CONDITIONAL = frozenset({Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.DETAIL})
+SHAPES_KEPT = 256
 # Fields the dialect accepts and nobody uses (3.3): track 3, extra data; 63 carries the operator.
 _IGNORED = frozenset({36, 59, 63})
 RULES: dict[Task, FieldRule] = {
@@ -140,29 +143,35 @@ RULES: dict[Task, FieldRule] = {
 
 def wrong_field(task: Task, message: Message, no_pin_fen: int = 0) -> int | None:
     """The first field that is missing or does not belong; None when the message is complete."""
+    wrong = _misplaced(task, tuple(message.fields))
+    return _conditional(task, message, no_pin_fen) if wrong is None else wrong
+
+
+@lru_cache(maxsize=SHAPES_KEPT)
+def _misplaced(task: Task, present: tuple[int, ...]) -> int | None:
+    """The first field that is missing or forbidden whatever its value. Terminals send few shapes of a task."""
     rule = RULES[task]
-    present = message.fields.keys()
-    for number in sorted(rule.must - present):
-        return number
-    for number in sorted(present - rule.must - rule.may):
-        return number
-    return _conditional(task, message, no_pin_fen)
+    missing = sorted(rule.must.difference(present))
+    return next(iter(missing or sorted(set(present) - rule.must - rule.may)), None)
 
 
 def _conditional(task: Task, message: Message, no_pin_fen: int) -> int | None:
-    has_account = 2 in message or 35 in message
+    fields = message.fields
+    if task not in _CONDITIONAL:
+        return None
+    has_account = 2 in fields or 35 in fields
     if task in (Task.BALANCE, Task.UNLOAD) and not has_account:
         return 2
     if task is Task.LOAD and message.kind != r.CASH_LOAD and not has_account:
         return 2
     bank_load = task is Task.LOAD and message.kind in BANK_KINDS
-    if bank_load and message.amount > no_pin_fen and 52 not in message:
+    if bank_load and 52 not in fields and message.amount > no_pin_fen:
         return 52
-    if any(number in message for number in _PIN) and not all(number in message for number in _PIN):
+    if (52 in fields) + (26 in fields) + (53 in fields) not in (0, len(_PIN)):
         return 52
-    if 53 in message and message.text(53) != r.PIN_CONTROL:
+    if 53 in fields and message.text(53) != r.PIN_CONTROL:
         return 53
-    if task is Task.DETAIL and (58 in message) == (62 in message):
+    if task is Task.DETAIL and (58 in fields) == (62 in fields):
         return 58
     return None
 
