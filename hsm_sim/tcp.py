@@ -178,34 +178,35 @@ class _Connection:
         while not waiting.done:
             with self._reading:
                 if not waiting.done:
-                    self._read_one()
+                    self._read_some()
         if waiting.problem is not None:
             raise waiting.problem
         assert waiting.answer is not None
         return waiting.answer
 
-    def _read_one(self) -> None:
+    def _read_some(self) -> None:
+        """What the socket has now: every whole answer in it goes to whoever waits for it."""
         try:
-            prefix = self._exactly(self._length_bytes)
-            body = self._exactly(frame_length(prefix, self._limit))
-        except OSError:
-            self.fail("no answer")
-            return
-        except CityError as broken:
-            self.fail(broken.detail)
-            return
-        if self.under_way:
-            self.under_way.popleft().answer = body
-
-    def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
             data = self._try(partial(self._socket.recv, RECEIVE), select.POLLIN)
             if not data:
                 raise OSError("closed")
             self._buffer += data
-        found = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return found
+            self._hand_out()
+        except OSError:
+            self.fail("no answer")
+        except CityError as broken:
+            self.fail(broken.detail)
+
+    def _hand_out(self) -> None:
+        at, head, end = 0, self._length_bytes, len(self._buffer)
+        while at + head <= end:
+            stop = at + head + frame_length(bytes(self._buffer[at : at + head]), self._limit)
+            if stop > end:
+                break
+            if self.under_way:
+                self.under_way.popleft().answer = bytes(self._buffer[at + head : stop])
+            at = stop
+        del self._buffer[:at]
 
     def fail(self, reason: str) -> None:
         """End the connection; everything under way raises HSM-GONE."""
