@@ -21,6 +21,10 @@ def serve(
     port: Annotated[int, typer.Option(help="Host port; 0 takes a free one.")] = 0,
     bulk_port: Annotated[int, typer.Option(help="Port of command 90; 0 takes a free one.")] = 0,
     bulk_socket: Annotated[Path | None, typer.Option(help="Unix socket of command 90.")] = None,
+    header: Annotated[int, typer.Option(min=0, max=16, help="Characters of a frame's header.")] = 4,
+    frame_limit: Annotated[
+        int, typer.Option(min=8192, max=32_767, help="Longest frame after its length.")
+    ] = 8192,
     stay: Annotated[bool, typer.Option("--stay", help="Go on when standard input ends.")] = False,
     dev: Annotated[
         bool, typer.Option("--dev", help="A development HSM: known secrets, no limits.")
@@ -34,7 +38,9 @@ def serve(
     from hsm_sim.serve import Serving
     from hsm_sim.serve import serve as serve_hsm
 
-    where = Serving(home, certificates, host, port, bulk_port, bulk_socket, stay, dev)
+    where = Serving(
+        home, certificates, host, port, bulk_port, bulk_socket, stay, dev, header, frame_limit
+    )
     serve_hsm(where, output.note)
     return 0
 

@@ -36,7 +36,7 @@ def pack(body: bytes, length_bytes: int = LENGTH_BYTES, limit: int = MAX_FRAME) 
     return len(body).to_bytes(length_bytes, "big") + body
 
 
-def frame_length(prefix: bytes, limit: int = MAX_FRAME) -> int:
+def frame_length(prefix: bytes | bytearray, limit: int = MAX_FRAME) -> int:
     """Length of the frame that follows; raises BrokenStream (HSM-FRAME) for 0 and over the limit."""
     length = int.from_bytes(prefix, "big")
     if not 0 < length <= limit:

@@ -6,7 +6,6 @@ SIGTERM, SIGINT, and, unless told to stay, when standard input ends: whoever sta
 """
 
 import argparse
-import asyncio
 import gc
 import json
 import os
@@ -21,6 +20,8 @@ from core.errors import CityError
 from hsm_sim import dev
 from hsm_sim.device import Hsm
 from hsm_sim.engine import Engine
+from hsm_sim.errors import HsmBusy
+from hsm_sim.frame import HEADER_LENGTH, MAX_FRAME
 from hsm_sim.hardening import harden
 from hsm_sim.lmkfile import MAX_SECRETS, NotUnlocked
 from hsm_sim.notice import banner
@@ -31,7 +32,7 @@ READY = "citycard/hsm-ready/1"
 
 @dataclass(frozen=True)
 class Serving:
-    """Where to listen; port 0 takes a free one."""
+    """Where to listen; port 0 takes a free one. Header 0 to 16 characters, frames 8,192 to 32,767 bytes."""
 
     home: Path
     certificates: Path
@@ -41,12 +42,14 @@ class Serving:
     bulk_socket: Path | None = None
     stay: bool = False
     dev: bool = False
+    header_length: int = HEADER_LENGTH
+    frame_limit: int = MAX_FRAME
 
 
 def serve(serving: Serving, tell: Callable[[str], None]) -> None:
     """Serve until told to end; `tell` takes notes for the operator.
 
-    Raises HSM-UNLOCK, HSM-HOME, HSM-STORE, LOG-DAMAGED, LOG-ROLLBACK before it listens.
+    Raises HSM-UNLOCK, HSM-HOME, HSM-STORE, LOG-DAMAGED, LOG-ROLLBACK, HSM-PORT before it listens.
     """
     tell(banner())
     for gap in harden():
@@ -59,9 +62,10 @@ def serve(serving: Serving, tell: Callable[[str], None]) -> None:
         if serving.dev:
             dev.require_dev(hsm)
         hsm.unlock(dev.DEV_SECRETS if serving.dev else read_secrets())
+        hsm.frame_limit = serving.frame_limit
         gc.collect()
         gc.freeze()  # what is here stays: the collector need not look at it again at each turn
-        asyncio.run(_listen(hsm, serving))
+        _listen(hsm, serving, tell)
     finally:
         hsm.close()
 
@@ -82,31 +86,41 @@ def read_secrets() -> list[bytes]:
     return found
 
 
-async def _listen(hsm: Hsm, serving: Serving) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+def _listen(hsm: Hsm, serving: Serving, tell: Callable[[str], None]) -> None:
+    server = HsmServer(Engine(hsm), serving.certificates, serving.header_length)
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    server = HsmServer(Engine(hsm), serving.certificates)
-    ready = {
-        "schema": READY,
-        "hsm": hsm.log.name,
-        "firmware": hsm.firmware,
-        "port": await server.start(serving.host, serving.port),
-        "bulk_port": await server.start_bulk(serving.host, serving.bulk_port),
-    }
-    if serving.bulk_socket is not None:
-        await server.start_bulk_socket(serving.bulk_socket)
+        signal.signal(name, lambda *_: server.stop())
+    ready: dict[str, str | int] = {
+        "schema": READY, "hsm": hsm.log.name, "firmware": hsm.firmware,
+    }  # fmt: skip
+    try:
+        ready["port"] = server.start(serving.host, serving.port)
+        ready["bulk_port"] = server.start_bulk(serving.host, serving.bulk_port)
+        if serving.bulk_socket is not None:
+            server.start_bulk_socket(serving.bulk_socket)
+    except OSError as error:
+        raise HsmBusy("HSM-PORT", f"cannot listen: {error.strerror}") from None
     if not serving.stay:
-        loop.add_reader(sys.stdin.fileno(), _watch_parent, loop, stop)
+        _end_with_input(server, tell)
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
-    await server.run(stop)
+    server.run()
 
 
-def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        loop.remove_reader(sys.stdin.fileno())
-        stop.set()
+def _end_with_input(server: HsmServer, tell: Callable[[str], None]) -> None:
+    """Stop when standard input ends: whoever started us is gone then. A file has ended before it began."""
+    source = sys.stdin.fileno()
+
+    def said() -> None:
+        if not os.read(source, 4096):
+            server.unwatch(source)
+            server.stop()
+
+    try:
+        server.watch(source, said)
+    except PermissionError:
+        tell("note: standard input is a file and has ended; --stay keeps the server")
+        server.stop()
 
 
 def main() -> None:
