@@ -28,6 +28,7 @@ other than K and S HSM-26, an LMK identifier other than ``%00`` HSM-13.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import call
 from typing import Any
 
 from hsm_sim.errors import refusal
@@ -241,15 +242,9 @@ class Layout:
         if self._quick is not None:
             found = self._quick.match(text)
             if found is not None:
-                values = [
-                    value(part) for value, part in zip(self._values, found.groups(), strict=True)
-                ]
-                return values, text[
-                    _trailer_at(text, found.end(found.lastindex) if found.lastindex else 0) :
-                ]
-        return self._decode_slowly(text)
-
-    def _decode_slowly(self, text: str) -> tuple[list[Any], str]:
+                values = list(map(call, self._values, found.groups()))
+                end = found.end(found.lastindex) if found.lastindex else 0
+                return values, "" if end == len(text) else text[_trailer_at(text, end) :]
         values, at = self.take(text)
         return values, end_of_body(text, at)
 

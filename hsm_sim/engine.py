@@ -24,6 +24,7 @@ from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
+METERED = (Rate.EXPORT, Rate.BULK, Rate.INDEX)  # counted before the command
 ROOM = 64  # header, codes and trailer of an answer
 UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (
@@ -135,40 +136,47 @@ class Engine:
     def _run(self, client: Client, frame: "_Frame") -> None:
         """All checks, then the command; a failure is counted for the limits before the next command."""
         work = frame.work = Work(self.hsm, client, frame.code, {})
+        compromised = ""
         try:
-            if not frame.forms:
-                raise refusal("68")
-            self._require_client(client, frame.forms[0])
-            request = frame.request
-            if request is None:
-                raise frame.problem or refusal("15")
-            form = type(request)
-            rule = RULES[form]
-            self._require_rate(client, rule, request)
-            for name, key_rule in rule.keys.items():
-                work.keys[name] = self.hsm.keys.key(getattr(request, name), key_rule)
-            if self.hsm.limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
-                self.hsm.limiter.require_card(work.lineage, self._card(frame))
-            if form.bulk:
-                frame.fields = self._unlocked_while(HANDLERS[form], work, request)
-            else:
-                frame.fields = HANDLERS[form](work, request)
-                if len(frame.fields) > self.hsm.frame_limit - ROOM:
-                    raise refusal("80", "the answer does not fit into a frame")
+            frame.fields = self._perform(client, frame, work)
         except CityError as refused:
             known = refused.code.startswith("HSM-")
             if not known:
                 self._report(frame.code, refused)
             elif refused.facts.get("state") == "COMPROMISED":
-                self.hsm.note_compromised(client, str(refused.facts["kid"]))
+                compromised = str(refused.facts["kid"])
             frame.refuse(bare_code(refused) if known else "41")
         except Exception as bug:  # whatever it was, the client learns 41 and the HSM goes on
             self._report(frame.code, bug)
             frame.refuse("41")
-        if frame.error in FAILURES:
-            self._note_failure(client, frame)
-        elif work.bad:
-            self.hsm.limiter.note_bad_tacs(client.name, work.bad)
+        if frame.error != OK or work.bad:
+            try:
+                self._note_failure(client, frame, work, compromised)
+            except CityError:
+                frame.refuse("F3")
+
+    def _perform(self, client: Client, frame: "_Frame", work: Work) -> bytes:
+        """The fields of the answer; raises the refusal."""
+        if not frame.forms:
+            raise refusal("68")
+        self._require_client(client, frame.forms[0])
+        request = frame.request
+        if request is None:
+            raise frame.problem or refusal("15")
+        form = type(request)
+        rule, limiter = RULES[form], self.hsm.limiter
+        if limiter.somebody_waits or rule.rate in METERED:
+            self._require_rate(client, rule, request)
+        for name, key_rule in rule.keys.items():
+            work.keys[name] = self.hsm.keys.key(getattr(request, name), key_rule)
+        if limiter.somebody_waits and rule.card and rule.rate is Rate.VERIFY:
+            limiter.require_card(work.lineage, self._card(frame))
+        if form.bulk:
+            return self._unlocked_while(HANDLERS[form], work, request)
+        fields = HANDLERS[form](work, request)
+        if len(fields) > self.hsm.frame_limit - ROOM:
+            raise refusal("80", "the answer does not fit into a frame")
+        return fields
 
     def _unlocked_while(self, handler: Handler, work: Work, request: Request[Any]) -> bytes:
         """Run a long computation that touches nothing of the HSM while others go on."""
@@ -223,11 +231,15 @@ class Engine:
         elif isinstance(request, KeyedIndex):
             limiter.require_index(client.name, len(request.entries))
 
-    def _note_failure(self, client: Client, frame: "_Frame") -> None:
-        if frame.error != "01":
+    def _note_failure(self, client: Client, frame: "_Frame", work: Work, compromised: str) -> None:
+        if compromised:
+            self.hsm.note_compromised(client, compromised)
+        elif frame.error == "01":
+            self.hsm.limiter.note_failure(client.name, work.lineage, self._card(frame))
+        elif frame.error in FAILURES:
             self.hsm.limiter.note_pin_failure(client.name)
-        elif frame.work is not None:
-            self.hsm.limiter.note_failure(client.name, frame.work.lineage, self._card(frame))
+        elif frame.error == OK:
+            self.hsm.limiter.note_bad_tacs(client.name, work.bad)
 
     def _report(self, code: str, problem: Exception) -> None:
         """Where it broke, without a value: exception texts may quote what they choked on."""

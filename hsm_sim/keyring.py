@@ -49,20 +49,18 @@ class KeyRing:
         if field[0] != "K":
             if rule.resident:
                 raise refusal("28", "a token where a resident key belongs")
-            key = self._tokens.key(field)
+            key, state = self._tokens.key(field), State.ACTIVE
         else:
             entry = self.keystore.at(int(field[1:], 16))
             if entry is None:
                 raise refusal("28" if rule.resident else rule.absent, "an empty slot")
-            key = self._known(entry)
+            key, state = self._known(entry), entry.state
         if rule.usages and key.usage not in rule.usages:
             raise refusal("A6")
         if rule.modes and key.mode not in rule.modes:
             raise refusal("A8")
-        if key.kid:
-            state = self.keystore.entries[key.kid].state
-            if state not in rule.states:
-                raise refusal("F1", state.value, kid=key.kid, state=state.value)
+        if state not in rule.states:
+            raise refusal("F1", state.value, kid=key.kid, state=state.value)
         return key
 
     def _known(self, entry: KeyEntry) -> Key:

@@ -19,9 +19,10 @@ from hsm_sim import terminal_requests as terminal
 from hsm_sim.client import Request
 from hsm_sim.keystore import State
 
-MAKING = frozenset({State.ACTIVE})
-CHECKING = frozenset({State.ACTIVE, State.DEACTIVATED})  # old cards and old TACs stay provable
-SHOWING = frozenset({State.PRE_ACTIVE, State.ACTIVE, State.DEACTIVATED})
+States = tuple[State, ...]
+MAKING: States = (State.ACTIVE,)
+CHECKING: States = (State.ACTIVE, State.DEACTIVATED)  # old cards and old TACs stay provable
+SHOWING: States = (State.PRE_ACTIVE, State.ACTIVE, State.DEACTIVATED)
 MASTERS = tuple(f"{usage}" for usage in range(10, 23))
 WORK_USAGES = ("P0", "M1", "M3", "M6", "D0")
 
@@ -47,7 +48,7 @@ class KeyRule:
 
     usages: tuple[str, ...]
     modes: str = ""
-    states: frozenset[State] = MAKING
+    states: States = MAKING
     resident: bool = False
     absent: str = "10"
 
@@ -62,7 +63,7 @@ class Rule:
     card: str = ""
 
 
-def _master(*usages: str, states: frozenset[State] = MAKING) -> KeyRule:
+def _master(*usages: str, states: States = MAKING) -> KeyRule:
     """Masters derive and nothing else (R-19)."""
     return KeyRule(usages, "X", states, resident=True)
 
@@ -77,7 +78,7 @@ _DATA_READ = {"key": KeyRule(("D0",), "BDN", CHECKING, resident=True)}
 _DAMK_DCMK = ("15", "20")
 
 
-def _purse(usage: str, states: frozenset[State] = MAKING, off: bool = False) -> Rule:
+def _purse(usage: str, states: States = MAKING, off: bool = False) -> Rule:
     return Rule({"master": _master(usage, states=states)}, Rate.VERIFY, off, "factors")
 
 

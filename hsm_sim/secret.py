@@ -25,6 +25,7 @@ KEY_BYTES = {
 DES_ALGORITHMS = ("D1", "T2", "T3")
 AES_ALGORITHMS = ("A1", "A2", "A3")
 _ECB = modes.ECB()
+_ZERO_DES, _ZERO_SM4 = modes.CBC(bytes(8)), modes.CBC(bytes(16))
 
 
 class SecretKey:
@@ -78,12 +79,20 @@ class SecretKey:
 
 
 def ecb_cipher(alg: str, material: bytes) -> Cipher[modes.ECB]:
-    """The block cipher of an algorithm; two-key and single DES are expanded to three keys."""
+    """The block cipher of an algorithm."""
+    return Cipher(_algorithm(alg, material), _ECB)
+
+
+def cbc_cipher(alg: str, material: bytes) -> Cipher[modes.CBC]:
+    """Its CBC mode from an initial value of zeros; not AES, which no purse uses."""
+    return Cipher(_algorithm(alg, material), _ZERO_SM4 if alg == "S4" else _ZERO_DES)
+
+
+def _algorithm(alg: str, material: bytes) -> TripleDES | algorithms.SM4 | algorithms.AES:
+    """Two-key and single DES are expanded to three keys."""
     if alg in DES_ALGORITHMS:
         length = len(material)
         if length != 24:
             material = material + material[:8] if length == 16 else material * 3
-        return Cipher(TripleDES(material), _ECB)
-    if alg == "S4":
-        return Cipher(algorithms.SM4(material), _ECB)
-    return Cipher(algorithms.AES(material), _ECB)
+        return TripleDES(material)
+    return algorithms.SM4(material) if alg == "S4" else algorithms.AES(material)
