@@ -1,5 +1,9 @@
 """Purse commands: MAC1 checked before MAC2 is made, in one call (R-14). What each code is computed over: 8.2."""
 
+from struct import Struct
+
+import numpy as np
+
 from core import crypto
 from hsm_sim import bulk_tac
 from hsm_sim.derive import SessionKey
@@ -28,14 +32,14 @@ def _require_mac(session: SessionKey, message: bytes, mac: bytes) -> None:
         raise refusal("01")
 
 
-def _four(number: int) -> bytes:
-    return number.to_bytes(4, "big")
+_four = Struct(">I").pack
+_EIGHT = Struct(">II").pack
 
 
 def _session_of_load(work: Work, request: CheckLoad | Load) -> SessionKey:
     """The session key, after MAC1 over balance, amount, type, terminal was found right."""
     session = work.card_key("master", request.factors).session(request.random, request.counter)
-    message = _four(request.balance) + _four(request.amount) + request.type + request.terminal
+    message = _EIGHT(request.balance, request.amount) + request.type + request.terminal
     _require_mac(session, message, request.mac1)
     return session
 
@@ -108,8 +112,9 @@ def check_tacs(work: Work, request: CheckTacs) -> bytes:
 def check_purchase_tacs(work: Work, request: CheckPurchaseTacs) -> bytes:
     """`90`: every record by itself; levels first, then the card's own factor in front of the record."""
     good = bulk_tac.check(work.secret("master"), request.levels, request.records)
-    work.good, work.bad = sum(good), len(good) - sum(good)
-    return f"{len(good):08X}{work.bad:08X}".encode("ascii") + write_bitmap(good)
+    work.good = int(good.sum())
+    work.bad = len(good) - work.good
+    return f"{len(good):08X}{work.bad:08X}".encode("ascii") + np.packbits(good).tobytes()
 
 
 def _session_of_purchase(work: Work, request: PurchaseMac1 | CheckPurchaseMac2) -> SessionKey:
