@@ -127,9 +127,9 @@ def enter_cards(tx: Tx, card_serials: Sequence[str]) -> None:
 
 def _person(serial: str) -> dict[str, Any]:
     return {
-        "id": f"person-{serial}", "citizen_id": serial.rjust(18, "1"), "name": "Li", "sex": 1,
-        "ethnic": 1, "birth": date(1980, 1, 1), "household_address": "", "phone": "",
-        "photo_ref": None, "identity_level": 1, "purse_account": serial.rjust(16, "0"),
+        "id": f"person-{serial}", "citizen_index": serial.rjust(32, "0"), "sealed": b"", "sex": 1,
+        "ethnic": 1, "birth": date(1980, 1, 1), "photo_ref": None, "identity_level": 1,
+        "purse_account": serial.rjust(16, "0"),
     }  # fmt: skip
 
 

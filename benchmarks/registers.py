@@ -28,7 +28,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,9 @@ from registry.residence.tables import (
     PermitRow,
     PersonRow,
 )
+from registry.vault import Place, Vault, attach
 from runtime.services import declare_tables
+from runtime.training_vault import training_vault
 
 SETTLED = date(2007, 1, 2)
 TODAY = datetime(2007, 6, 18, 2, tzinfo=SHANGHAI)
@@ -80,11 +82,12 @@ class City:
     permits: list[str] = field(default_factory=list)
 
 
-def build(path: Path, count: int) -> City:
+def build(path: Path, count: int, vault: Vault) -> City:
     """Persons with a home, a job, a permit and a card, by bulk inserts."""
     declare_tables()
     db = Database(f"sqlite:///{path}")
     db.create_tables()
+    attach(db, vault)
     city = City(db, FixedClock(TODAY))
     now = city.clock.now()
     with db.write() as tx:
@@ -92,25 +95,42 @@ def build(path: Path, count: int) -> City:
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         with db.write() as tx:
-            for table, rows in _rows(numbers, now).items():
+            for table, rows in _rows(numbers, now, vault).items():
                 tx.execute(insert(table), rows)
         city.permits += [make_permit_no(2007, 1_000_000 + number) for number in numbers]
     return city
 
 
-def _rows(numbers: range, now: datetime) -> dict[Any, list[dict[str, Any]]]:
+def _kept(numbers: range, vault: Vault) -> Iterator[tuple[bytes, str]]:
+    """The personal data of as many people under seal, and their indexes, in frames of 16."""
+    people = {
+        f"p{n}": {
+            "citizen_id": make_citizen_id("994300", _birth(n), n % 500 * 2), "name": "张三丰",
+            "household_address": "湖南省安平县1号", "phone": f"100{n:08d}",
+        }
+        for n in numbers
+    }  # fmt: skip
+    rows = [(Place(PersonRow.__tablename__, key), fields) for key, fields in people.items()]
+    numbers_ = [fields["citizen_id"] for fields in people.values()]
+    return zip(vault.seal(rows), vault.index(persons.REGISTER, "citizen_id", numbers_), strict=True)
+
+
+def _birth(number: int) -> date:
+    return date(1950, 1, 1) + timedelta(days=number // 500)
+
+
+def _rows(numbers: range, now: datetime, vault: Vault) -> dict[Any, list[dict[str, Any]]]:
     persons_, links, facts, permits, cards = [], [], [], [], []
+    kept = _kept(numbers, vault)
     for n in numbers:
-        birth = date(1950, 1, 1) + timedelta(days=n // 500)
-        cid, person = make_citizen_id("994300", birth, n % 500 * 2), f"p{n}"
+        person, (sealed, index) = f"p{n}", next(kept)
         number = make_permit_no(2007, 1_000_000 + n)
         persons_.append(
-            {"id": person, "citizen_id": cid, "name": "张三丰", "sex": 1, "ethnic": 1, "birth": birth,
-             "household_address": "湖南省安平县1号", "phone": "", "photo_ref": None,
-             "identity_level": 1, "purse_account": f"{n:016d}"}
+            {"id": person, "citizen_index": index, "sealed": sealed, "sex": 1, "ethnic": 1,
+             "birth": _birth(n), "photo_ref": None, "identity_level": 1, "purse_account": f"{n:016d}"}
         )  # fmt: skip
         links += [
-            {"source": source, "subject": f"{source[0]}{n}", "citizen_id": cid}
+            {"source": source, "subject": f"{source[0]}{n}", "citizen_index": index}
             for source in ("employment", "rental", "residence")
         ]
         shared = {"seq": 1, "start": SETTLED, "end": None, "withdrawn": False, "reason": "",
@@ -333,8 +353,8 @@ def percentile(values: list[float], share: int) -> float:
 
 
 def run(count: int, rounds: int, per_second: int) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        built, city = timed(lambda: build(Path(folder) / "city.db", count))
+    with TemporaryDirectory() as folder, training_vault() as vault:
+        built, city = timed(lambda: build(Path(folder) / "city.db", count, vault))
         heartbeats(city)
         quiet = [both(lambda: engine.nightly(city.db, city.clock)) for _ in range(rounds)]
         alone = naive(city)

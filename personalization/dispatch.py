@@ -18,7 +18,7 @@ from personalization.states import PARCEL_ALLOWED, ParcelState, Place, step, ste
 from personalization.tables import ParcelRow, ParcelScanRow
 from registry import sequences
 from registry.identifiers import valid_point
-from registry.residence import applications
+from registry.residence import applications, persons
 from registry.residence.domain import State
 from registry.roles import Actor, Role, require, two_persons
 
@@ -130,7 +130,7 @@ def manifest(tx: Tx, number: str) -> list[Line]:
     found = []
     for scan in scans(tx, number, PACK):
         card = plastic.by_serial(tx, scan.card_serial, lock=False)
-        name = applications.applicant(tx, card.acc_no).name
+        name = persons.personal(tx, applications.applicant(tx, card.acc_no)).name
         found.append(Line(scan.position, scan.card_serial, f"{name[:1]}**", card.acc_no[-6:]))
     return found
 

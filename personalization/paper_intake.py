@@ -131,7 +131,7 @@ def _apply(tx: Tx, clock: Clock, values: dict[str, str], portrait: bytes, clerk:
         raise Rejected("W-BASIS", "no such ground", basis=values["basis"] or "-")
     printable((values["name"], values["household_address"]))
     person_id = persons.register(tx, clock, _person(values))
-    known = persons.get(tx, person_id)
+    known = persons.personal(tx, persons.get(tx, person_id))
     if known.name != values["name"]:
         raise Rejected("W-OTHER-NAME", "the register knows another name")
     persons.store_photo(tx, clock, person_id, portrait)

@@ -1,7 +1,8 @@
 """One pilot from its truth to the summary report, in a folder: what the registers found beside what is true.
 
 Files: ``truth.jsonl``, ``expected.json``, ``measured.json``, ``report.md``, ``report.json``, ``annex/*.csv`` and
-the database ``pilot.db``. No name and no number of a person stands in any of them but the database.
+the database ``pilot.db``. No name and no number of a person stands in any of them; in the database they are under
+the seal of an HSM whose keys end with the run.
 """
 
 import json
@@ -20,7 +21,9 @@ from registry.pilot import expected, rehearsal, summary, world
 from registry.pilot.expected import Expected
 from registry.pilot.rehearsal import Rehearsed
 from registry.points import training
+from registry.vault import attach
 from runtime.services import declare_tables
+from runtime.training_vault import training_vault
 
 SUMMARY_DAY = datetime(2007, 9, 20, 9, tzinfo=SHANGHAI)
 GOOD = (Verdict.MET, Verdict.REPORT)
@@ -79,8 +82,10 @@ def run(
     db = Database(f"sqlite:///{out / 'pilot.db'}")
     try:
         db.create_tables()
-        found = rehearsal.rehearse(db, truth, progress)
-        digest = _report(db, out)
+        with training_vault() as vault:
+            attach(db, vault)
+            found = rehearsal.rehearse(db, truth, progress)
+            digest = _report(db, out)
     finally:
         db.close()
     outcome = _compare(truth, found, wanted, digest)

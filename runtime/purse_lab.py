@@ -118,10 +118,13 @@ class StillClock:
 class LabHsm:
     """The HSM engine with the file's keys loaded as components."""
 
-    def __init__(self, home: Path, clock: Clock) -> None:
+    def __init__(self, home: Path, clock: Clock, **limits: int) -> None:
+        """`limits` of the HSM other than section 7's, by name."""
         self._device = Device.make(
             home, "hsm.lab", clock, [], {"quorum": {}}, (b"one", b"two"), QUICK
         )
+        if limits:
+            self._device.set_policy(self._device.policy.with_limits(**limits))
         self.hsm: Hsm = LocalHsm(Engine(self._device))
         self.load("lmk-1", secrets.token_bytes(32), "A3", "K1", "N", "lab")
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.faults import PACKAGES
+from hsm_sim.client import KeySlots, Role
+from hsm_sim.tcp import TcpHsm, roles_of
+from registry import vault
 from runtime.settings import Settings
 
 OTHER_TABLES = (
@@ -24,10 +27,13 @@ class Services:
     settings: Settings
     db: Database
     clock: Clock
+    hsm: TcpHsm | None = None  # for the registers' personal data
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database and of the HSM."""
         self.db.close()
+        if self.hsm is not None:
+            self.hsm.close()
 
 
 def declare_tables() -> None:
@@ -53,4 +59,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
     declare_tables()
     db = Database(settings.database)
     db.create_tables()
-    return Services(settings, db, clock or SystemClock())
+    hsm = _personal_data(settings, db) if settings.hsm else None
+    return Services(settings, db, clock or SystemClock(), hsm)
+
+
+def _personal_data(settings: Settings, db: Database) -> TcpHsm:
+    """Connect the registers' vault. Raises NotFound HSM-SLOTS, HSM-NO-KEY; the HSM is asked when first needed."""
+    slots = KeySlots.load(settings.hsm_slots)
+    host, _, port = settings.hsm.rpartition(":")
+    hsm = TcpHsm(host, int(port), roles_of(settings.hsm_certificates, (Role.DATA,)))
+    vault.attach(db, vault.Vault(hsm, slots))
+    return hsm

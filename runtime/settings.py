@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     vpcd_base_port : first TCP port of the private pcscd's virtual slots; below 32768, or the kernel may
         have lent it to somebody (pcsc-and-serial.md 3.4).
     purse_limit_fen : the most a purse may hold (purse-card.md 17).
+    hsm : HOST:PORT of the HSM that keeps the registers' personal data; empty: none, and nobody's name, number,
+        address or telephone can be read or written here.
+    hsm_certificates, hsm_slots : the folder with ``data.pem`` and ``data.key`` (role DATA), and the key directory.
     """
 
     model_config = SettingsConfigDict(
@@ -34,6 +37,9 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, ge=0, le=65535)
     vpcd_base_port: int = Field(default=21000, ge=1024, le=32000)
     purse_limit_fen: int = Field(default=100_000, ge=1)
+    hsm: str = Field(default="", pattern=r"^$|^.+:\d{1,5}$")
+    hsm_certificates: Path = Path("certificates")
+    hsm_slots: Path = Path("hsm/slots.json")
     log_level: str = "WARNING"
 
     @property

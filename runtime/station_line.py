@@ -28,6 +28,7 @@ from personalization.station_journal import StationJournal
 from printer.commands import EvolisPrinter
 from printer.port import HEIGHT, WIDTH, Destination, Layers, PrinterIdentity, Side
 from printer.timing import CLASSIC, FAST, INSTANT
+from registry import vault
 from registry.roles import Actor
 from runtime.services import Services
 
@@ -89,7 +90,9 @@ def open_station(
     data = services.settings.data
     setup = Setup.load(data, name)
     with ExitStack() as stack:
-        keys = stack.enter_context(TcpHsm(*hsm, roles_of(certificates, (Role.ISSUE,))))
+        keys = stack.enter_context(TcpHsm(*hsm, roles_of(certificates, (Role.ISSUE, Role.DATA))))
+        directory = KeySlots.load(slots)
+        vault.attach(services.db, vault.Vault(keys, directory))
         printer = open_printer(setup, services.clock)
         stack.callback(printer.close)
         reader = PcscReader(setup.reader)
@@ -99,7 +102,7 @@ def open_station(
         )
         loader = stack.enter_context(ThreadPoolExecutor(1))
         equipment = Equipment(
-            printer, reader, journal, HsmCardKeys(keys, KeySlots.load(slots)), services.clock,
+            printer, reader, journal, HsmCardKeys(keys, directory), services.clock,
             loader, clean=printer.clean,
         )  # fmt: skip
         yield Station(equipment, Desk(services.db, services.clock, journal, operator), lang=lang)

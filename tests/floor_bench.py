@@ -19,6 +19,7 @@ from registry import settlers
 from registry.points.places import by_code
 from registry.residence import applications
 from registry.roles import Actor, Role
+from tests.vault_bench import with_vault
 
 SUPERVISOR = Actor.of("supervisor Gao", Role.CARD_SUPERVISOR)
 SECOND = Actor.of("supervisor Tang", Role.CARD_SUPERVISOR)
@@ -224,4 +225,5 @@ def centre_in(folder: Path, people: int = 4, ordered: int = 0) -> Centre:
     folder.mkdir()
     with closing(sqlite3.connect(folder / "city.db")) as file:
         kept.backup(file)
-    return Centre(Database(f"sqlite:///{folder / 'city.db'}"), FixedClock(START), settled)
+    db = with_vault(Database(f"sqlite:///{folder / 'city.db'}"))
+    return Centre(db, FixedClock(START), settled)

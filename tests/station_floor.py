@@ -25,6 +25,7 @@ from printer.sim.plastic import SimCard
 from printer.timing import INSTANT
 from tests.floor_bench import LOT, OPERATOR, START, Centre, centre
 from tests.station_bench import ClearKeys, blank
+from tests.vault_bench import with_vault
 
 TEMPLATE = artwork.released()
 RIBBON = TEMPLATE.ribbon
@@ -153,7 +154,7 @@ def floor(
         if db is None:
             path = folder / "city.db"
             path.write_bytes(_released(stations, people, tray, orders or people))
-            db = Database(f"sqlite:///{path}")
+            db = with_vault(Database(f"sqlite:///{path}"))
             stack.callback(db.close)
             city = Centre(db, FixedClock(START), [])
         else:

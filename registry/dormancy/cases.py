@@ -133,7 +133,7 @@ def _facts(tx: Tx, which: ColumnElement[bool]) -> tuple[dict[str, list[Fact]], d
             FactRow.reason, FactRow.record,
         )
         .join(PersonRow, PersonRow.id == PermitRow.person_id)
-        .join(LinkRow, LinkRow.citizen_id == PersonRow.citizen_id)
+        .join(LinkRow, LinkRow.citizen_index == PersonRow.citizen_index)
         .join(FactRow, (FactRow.source == LinkRow.source) & (FactRow.subject == LinkRow.subject))
         .where(in_force(), which)
     )  # fmt: skip

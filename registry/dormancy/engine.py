@@ -189,6 +189,7 @@ def _batches(permit_nos: Sequence[str]) -> list[Sequence[str]]:
 
 def _change(tx: Tx, clock: Clock, permit_nos: Sequence[str], policy: Policy, result: Swept) -> None:
     day = business_date(clock.now())
+    permits.lock_all(tx, permit_nos)  # a message about one of them waits, or was first and counts
     overdue = spells.sleeping_too_long(tx, day, policy)
     for case in cases.some(tx, day, permit_nos, policy):
         if day > case.valid_until and Hold.EXPIRED not in case.holds:
@@ -228,6 +229,7 @@ def _sleep(
 ) -> None:
     """Put to sleep what the survey named and the facts still say."""
     named = {(sleeper.permit_no, sleeper.cause) for sleeper in seen.sleepers}
+    permits.lock_all(tx, permit_nos)
     for case in cases.some(tx, seen.day, permit_nos, policy):
         for cause in sorted(case.due):
             if (case.permit_no, cause) in named:
@@ -242,7 +244,7 @@ def _permit_of(tx: Tx, message: Envelope) -> str | None:
     return tx.scalar(
         select(PermitRow.permit_no)
         .join(PersonRow, PersonRow.id == PermitRow.person_id)
-        .join(LinkRow, LinkRow.citizen_id == PersonRow.citizen_id)
+        .join(LinkRow, LinkRow.citizen_index == PersonRow.citizen_index)
         .where(
             LinkRow.source == message.source,
             LinkRow.subject == message.subject,

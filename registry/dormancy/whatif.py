@@ -149,7 +149,7 @@ def _histories(tx: Tx) -> Iterator[tuple[list[Version], PermitType, date]]:
     versions: dict[str, list[Version]] = {}
     rows = tx.execute(
         select(PersonRow.id, FactRow)
-        .join(LinkRow, LinkRow.citizen_id == PersonRow.citizen_id)
+        .join(LinkRow, LinkRow.citizen_index == PersonRow.citizen_index)
         .join(FactRow, (FactRow.source == LinkRow.source) & (FactRow.subject == LinkRow.subject))
         .order_by(FactRow.record, FactRow.seq)
     )

@@ -9,7 +9,7 @@ from core import events
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
-from registry.employment import service
+from registry.employment import service, workers
 from registry.employment.tables import EmployerRow, EmploymentRow, OperatorRow, WorkerRow
 from registry.masking import mask_citizen_id
 from registry.roles import CLERKS, Actor, Role, require
@@ -71,13 +71,14 @@ def worker_list(
             or_(EmploymentRow.end.is_(None), EmploymentRow.end >= on),
         )
         .order_by(EmploymentRow.start, EmploymentRow.id)
-    )
+    ).all()
+    people = workers.opened(tx, [worker for _, worker in rows])
     return [
         ListedWorker(
             row.id, worker.name, mask_citizen_id(worker.citizen_id), row.start, row.end,
             business_date(row.reported_at),
         )
-        for row, worker in rows
+        for (row, _), worker in zip(rows, people, strict=True)
     ]  # fmt: skip
 
 
@@ -99,11 +100,13 @@ def declare_zero(tx: Tx, clock: Clock, employer_code: str, actor: Actor) -> None
 
 def records_of(tx: Tx, citizen_id: str) -> list[EmploymentRow]:
     """What this register says of a person, for that person."""
+    worker = workers.find(tx, citizen_id)
+    if worker is None:
+        return []
     return list(
         tx.scalars(
             select(EmploymentRow)
-            .join(WorkerRow, WorkerRow.id == EmploymentRow.worker_id)
-            .where(WorkerRow.citizen_id == citizen_id, EmploymentRow.withdrawn_at.is_(None))
+            .where(EmploymentRow.worker_id == worker.id, EmploymentRow.withdrawn_at.is_(None))
             .order_by(EmploymentRow.start)
         )
     )

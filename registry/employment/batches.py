@@ -5,7 +5,6 @@ repeat for ever, in whatever file it comes.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from datetime import date
 
@@ -15,8 +14,8 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import CityError, NotFound, Rejected
 from core.ids import uuid7
-from registry import imports
-from registry.employment import accounts, service
+from registry import imports, vault
+from registry.employment import accounts, service, workers
 from registry.employment.service import Details
 from registry.employment.tables import (
     BatchLineRow,
@@ -24,7 +23,6 @@ from registry.employment.tables import (
     DraftRow,
     EmployerRow,
     EmploymentRow,
-    WorkerRow,
 )
 from registry.identifiers import validate_address_code, validate_citizen_id
 from registry.imports import Imported, Row, RowError
@@ -114,11 +112,11 @@ def hire_row(tx: Tx, clock: Clock, account: EmployerRow, values: dict[str, str])
 def save_draft(
     tx: Tx, clock: Clock, employer_code: str, values: dict[str, str], actor: Actor
 ) -> str:
-    """Keep what an operator typed so far; returns the draft's id. Raises E-ROLE, E-OC-*, E-DATE."""
+    """Keep what an operator typed so far; returns the draft's id. Raises E-ROLE, E-OC-*, E-DATE, E-SEAL-SIZE."""
     account = accounts.own_account(tx, employer_code, actor)
+    key = uuid7(clock.now())
     row = DraftRow(
-        id=uuid7(clock.now()), employer_id=account.id,
-        values=json.dumps(values, ensure_ascii=False, sort_keys=True),
+        id=key, employer_id=account.id, sealed=vault.seal(tx, DraftRow.__tablename__, key, values),
         occurred_on=imports.a_date(values, "start_date"), saved_at=clock.now(),
         saved_by=actor.name,
     )  # fmt: skip
@@ -138,7 +136,8 @@ def submit_draft(tx: Tx, clock: Clock, draft: str, actor: Actor) -> str:
     account = tx.get_one(EmployerRow, row.employer_id)
     accounts.own_account(tx, account.code, actor)
     if row.record is None:
-        row.record = hire_row(tx, clock, account, json.loads(row.values))
+        typed = vault.open_row(tx, DraftRow.__tablename__, row.id, row.sealed)
+        row.record = hire_row(tx, clock, account, typed)
         row.submitted_at = clock.now()
         tx.flush()
     return row.record
@@ -155,8 +154,9 @@ def _run(
     tx.add(batch)
     tx.flush()
     errors: list[RowError] = []
-    for row in rows:
-        if tx.get(BatchLineRow, (account.id, row.digest)) is not None:
+    indexes = vault.of(tx).index(workers.SOURCE, "batch_line", (row.digest for row in rows))
+    for row, index in zip(rows, indexes, strict=True):
+        if tx.get(BatchLineRow, (account.id, index)) is not None:
             batch.repeated += 1
             continue
         try:
@@ -164,7 +164,7 @@ def _run(
                 record = act(row)
                 tx.add(
                     BatchLineRow(
-                        employer_id=account.id, digest=row.digest, batch_id=batch.id, record=record
+                        employer_id=account.id, line_index=index, batch_id=batch.id, record=record
                     )
                 )
         except CityError as fault:
@@ -190,19 +190,20 @@ def _running(tx: Tx, clock: Clock, account: EmployerRow, number: str) -> str:
     checked = validate_citizen_id(number, business_date(clock.now()))
     if not checked.ok:
         raise Rejected(checked.code)
-    rows = tx.scalars(
-        select(EmploymentRow)
-        .join(WorkerRow, WorkerRow.id == EmploymentRow.worker_id)
+    worker = workers.find(tx, checked.normalized)
+    record = tx.scalar(
+        select(EmploymentRow.id)
         .where(
             EmploymentRow.employer_id == account.id,
-            WorkerRow.citizen_id == checked.normalized,
+            EmploymentRow.worker_id == (worker.id if worker else None),
             EmploymentRow.withdrawn_at.is_(None),
         )
         .order_by(EmploymentRow.end.is_not(None), EmploymentRow.start.desc())
-    ).all()
-    if not rows:
+        .limit(1)
+    )
+    if record is None:
         raise NotFound("E-RECORD", "nobody of this number works here")
-    return rows[0].id
+    return record
 
 
 def reminders(tx: Tx, clock: Clock) -> list[tuple[str, date, int]]:

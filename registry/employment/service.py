@@ -9,8 +9,9 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
-from registry.employment import domain
+from registry.employment import domain, workers
 from registry.employment.tables import EmployerRow, EmploymentRow, WorkerRow
+from registry.employment.workers import SOURCE
 from registry.exchange import delivery
 from registry.exchange.messages import Type
 from registry.identifiers import (
@@ -19,8 +20,6 @@ from registry.identifiers import (
     validate_citizen_id,
     validate_organisation_code,
 )
-
-SOURCE = "employment"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def hire(
     if not checked.ok:
         raise Rejected(checked.code)
     domain.check_start(citizen_birth(checked.normalized), start, today)
-    worker = _worker(tx, clock, checked.normalized, name)
+    worker = workers.admit(tx, clock, checked.normalized, name)
     clash = tx.scalar(
         select(EmploymentRow.id).where(
             EmploymentRow.worker_id == worker.id,
@@ -151,7 +150,7 @@ def correct(
     Raises NotFound E-RECORD, Rejected E-AGE, E-DATE-*, E-REASON.
     """
     row, today = record_of(tx, record), business_date(clock.now())
-    worker = tx.get_one(WorkerRow, row.worker_id)
+    (worker,) = workers.opened(tx, [tx.get_one(WorkerRow, row.worker_id)])
     domain.check_start(citizen_birth(worker.citizen_id), start, today)
     if last_day is not None:
         domain.check_end(start, last_day, reason, today)
@@ -209,26 +208,6 @@ def open_account(tx: Tx, code: str) -> EmployerRow:
         raise Rejected("E-OC-UNKNOWN", "no account under this organisation code")
     if row.closed_on is not None:
         raise Rejected("E-OC-CLOSED", "the employer is closed")
-    return row
-
-
-def _worker(tx: Tx, clock: Clock, citizen_id: str, name: str) -> WorkerRow:
-    row = tx.scalar(select(WorkerRow).where(WorkerRow.citizen_id == citizen_id))
-    if row is None:
-        row = WorkerRow(id=uuid7(clock.now()), citizen_id=citizen_id, name=name)
-        tx.add(row)
-        tx.flush()
-        delivery.send(
-            tx,
-            clock,
-            SOURCE,
-            Type.PERSON_LINKED,
-            row.id,
-            business_date(clock.now()),
-            {"citizen_id": citizen_id},
-        )
-    elif row.name != name:
-        raise Rejected("E-NAME-OTHER", "the citizen number is known under another name")
     return row
 
 

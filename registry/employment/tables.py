@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import Boolean, CheckConstraint, Date, ForeignKey, Integer, String
+from sqlalchemy import Boolean, CheckConstraint, Date, ForeignKey, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Instant, Table
@@ -38,13 +38,16 @@ class OperatorRow(Table):
 
 
 class WorkerRow(Table):
-    """A person as this register knows it; `id` is the key under which the others hear of it."""
+    """A person as this register knows it; `id` is the key under which the others hear of it.
+
+    `sealed`: number and name, see `workers.Worker`; `citizen_index` finds them.
+    """
 
     __tablename__ = "employment_worker"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    citizen_id: Mapped[str] = mapped_column(String(18), unique=True)
-    name: Mapped[str] = mapped_column(String(50))
+    citizen_index: Mapped[str] = mapped_column(String(32), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class EmploymentRow(Table):
@@ -69,13 +72,16 @@ class EmploymentRow(Table):
 
 
 class DraftRow(Table):
-    """A worker typed in and SAVED: not reported yet, so the clock runs on (saved is not submitted)."""
+    """A worker typed in and SAVED: not reported yet, so the clock runs on (saved is not submitted).
+
+    `sealed`: what was typed, by the template's columns.
+    """
 
     __tablename__ = "employment_draft"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     employer_id: Mapped[str] = mapped_column(ForeignKey("employment_employer.id"), index=True)
-    values: Mapped[str] = mapped_column(String(1_000))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
     occurred_on: Mapped[date] = mapped_column(Date)
     saved_at: Mapped[datetime] = mapped_column(Instant)
     saved_by: Mapped[str] = mapped_column(String(60))
@@ -100,12 +106,12 @@ class BatchRow(Table):
 
 
 class BatchLineRow(Table):
-    """A line that was accepted once: the same line again creates nothing."""
+    """A line that was accepted once: the same line again creates nothing. `line_index` is a keyed index."""
 
     __tablename__ = "employment_batch_line"
 
     employer_id: Mapped[str] = mapped_column(ForeignKey("employment_employer.id"), primary_key=True)
-    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line_index: Mapped[str] = mapped_column(String(32), primary_key=True)
     batch_id: Mapped[str] = mapped_column(ForeignKey("employment_batch.id"))
     record: Mapped[str] = mapped_column(ForeignKey("employment_record.id"))
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from core import events
 from core.clock import Clock
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.errors import CityError, EvidenceMismatch, Rejected, Unavailable
 from core.ids import uuid7
 from registry.exchange import catalogue, dead_letters
@@ -49,14 +49,39 @@ def send(
     addressee: str = "",
 ) -> Envelope:
     """Write a message and the event that announces it; nothing leaves before the caller commits."""
+    queue_for(tx, f"message {source} {subject}")  # two senders must not take the same number
     taken = tx.scalar(
         select(func.max(MessageRow.subject_seq)).where(
             MessageRow.source == source, MessageRow.subject == subject
         )
     )
+    message = compose(
+        clock, source, kind, subject, (taken or 0) + 1, occurred_on, payload, supersedes, addressee
+    )
+    tx.add(MessageRow(**columns(message)))
+    tx.flush()
+    events.append(
+        tx, clock, catalogue.of(kind).event, subject, actor=source, msg_id=message.msg_id,
+        occurred_on=occurred_on.isoformat(),
+    )  # fmt: skip
+    return message
+
+
+def compose(
+    clock: Clock,
+    source: str,
+    kind: Type,
+    subject: str,
+    subject_seq: int,
+    occurred_on: date,
+    payload: Mapping[str, Any],
+    supersedes: str | None = None,
+    addressee: str = "",
+) -> Envelope:
+    """A new message; one that breaks the catalogue is a bug of the sender."""
     now = clock.now()
     message = Envelope(
-        uuid7(now), kind, source, subject, (taken or 0) + 1, occurred_on, now, payload, supersedes,
+        uuid7(now), kind, source, subject, subject_seq, occurred_on, now, payload, supersedes,
         catalogue.of(kind).version, "", addressee,
     )  # fmt: skip
     try:
@@ -65,28 +90,18 @@ def send(
         raise AssertionError(f"{broken} breaks the interface catalogue") from broken
     if len(message.payload_json) > MAX_PAYLOAD_CHARS:
         raise AssertionError(f"message {kind} carries more than {MAX_PAYLOAD_CHARS} characters")
-    tx.add(
-        MessageRow(
-            msg_id=message.msg_id,
-            type=kind,
-            schema=message.schema,
-            source=source,
-            subject=subject,
-            subject_seq=message.subject_seq,
-            occurred_on=occurred_on,
-            recorded_at=now,
-            supersedes=supersedes,
-            addressee=addressee,
-            payload=message.payload_json,
-            payload_sha256=message.payload_sha256,
-        )
-    )
-    tx.flush()
-    events.append(
-        tx, clock, catalogue.of(kind).event, subject, actor=source, msg_id=message.msg_id,
-        occurred_on=occurred_on.isoformat(),
-    )  # fmt: skip
     return message
+
+
+def columns(message: Envelope) -> dict[str, Any]:
+    """A message as a row of `MessageRow`."""
+    return {
+        "msg_id": message.msg_id, "type": message.type, "schema": message.schema,
+        "source": message.source, "subject": message.subject, "subject_seq": message.subject_seq,
+        "occurred_on": message.occurred_on, "recorded_at": message.recorded_at,
+        "supersedes": message.supersedes, "addressee": message.addressee,
+        "payload": message.payload_json, "payload_sha256": message.payload_sha256,
+    }  # fmt: skip
 
 
 def receive(
@@ -98,6 +113,7 @@ def receive(
     `msg_id` comes with other content, and whatever the handler raises; nothing of the message remains then.
     """
     catalogue.check(message)
+    queue_for(tx, f"inbox {consumer} {message.source} {message.subject}")
     known = tx.get(InboxRow, (consumer, message.source, message.msg_id))
     if known is not None:
         if known.payload_sha256 != message.payload_sha256:
@@ -107,19 +123,18 @@ def receive(
         handler = handlers.get(message.type)
         if handler is not None:
             handler(tx, clock, message)
-        tx.add(
-            InboxRow(
-                consumer=consumer,
-                source=message.source,
-                msg_id=message.msg_id,
-                subject=message.subject,
-                subject_seq=message.subject_seq,
-                payload_sha256=message.payload_sha256,
-                taken_at=clock.now(),
-            )
-        )
+        tx.add(InboxRow(**receipt(clock, consumer, message)))
         dead_letters.repaired_by(tx, clock, consumer, message)
     return True
+
+
+def receipt(clock: Clock, consumer: str, message: Envelope) -> dict[str, Any]:
+    """A message that was taken in, as a row of `InboxRow`."""
+    return {
+        "consumer": consumer, "source": message.source, "msg_id": message.msg_id,
+        "subject": message.subject, "subject_seq": message.subject_seq,
+        "payload_sha256": message.payload_sha256, "taken_at": clock.now(),
+    }  # fmt: skip
 
 
 def deliver(
@@ -135,6 +150,7 @@ def deliver(
     is parked there; the others go on. `Unavailable` stops the run: the next one begins where it stopped.
     """
     reader = f"exchange.{consumer}"
+    queue_for(tx, reader)
     found = events.after(
         tx, events.cursor(tx, reader), kinds_wanted=catalogue.event_kinds(), limit=limit
     )
@@ -174,7 +190,11 @@ def take_or_bury(
 
 def load(tx: Tx, msg_id: str) -> Envelope:
     """A sent message; EvidenceMismatch E-MSG-HASH when the stored payload was altered."""
-    row = tx.get_one(MessageRow, msg_id)
+    return opened(tx.get_one(MessageRow, msg_id))
+
+
+def opened(row: MessageRow) -> Envelope:
+    """The message of a row; EvidenceMismatch E-MSG-HASH when the stored payload was altered."""
     message = Envelope(
         row.msg_id,
         Type(row.type),
@@ -190,5 +210,5 @@ def load(tx: Tx, msg_id: str) -> Envelope:
         row.addressee,
     )
     if message.payload_sha256 != row.payload_sha256:
-        raise EvidenceMismatch("E-MSG-HASH", f"the stored message {msg_id} was altered")
+        raise EvidenceMismatch("E-MSG-HASH", f"the stored message {row.msg_id} was altered")
     return message

@@ -1,7 +1,8 @@
 """What the registers tell each other: the envelope and the message types (residence.md 10.1, 10.2).
 
-The only thing the three registers share. Persons travel as the sender's own key (`subject`); the citizen
-id crosses once, in `PERSON_LINKED`. Payloads are small JSON values; dates are ISO texts.
+The only thing the three registers share. Persons travel as the sender's own key (`subject`); once, in
+`PERSON_LINKED`, it comes with the keyed index under which the residence register knows the person. No number,
+name or telephone travels. Payloads are small JSON values; dates are ISO texts.
 """
 
 import hashlib

@@ -26,7 +26,7 @@ from registry.residence.domain import Basis, ChipStatus, Kind
 from registry.residence.tables import PermitRow
 
 FEWEST = 10
-ADULT = "994300198502130012"  # an invented adult: the papers of the page are those of adults
+ADULT = date(1985, 2, 13)  # a birth: the papers of the page are those of adults
 CHANNELS = ("PAGE", "LEAFLET", "PRESS", "RADIO", "POSTER", "MEETING")
 
 

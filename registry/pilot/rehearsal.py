@@ -39,8 +39,9 @@ from registry.points import launch, readiness, training
 from registry.points.places import all_points
 from registry.points.readiness import Item, Office
 from registry.points.training import Audience, Module
-from registry.rental import address, quality, units
+from registry.rental import address, occupants, quality, units
 from registry.rental import service as rental
+from registry.rental.occupants import Occupant
 from registry.rental.tables import OccupancyRow, OccupantRow, PlateRow
 from registry.residence import applications
 from registry.residence.domain import Basis
@@ -299,23 +300,25 @@ class _Rehearsal:
 
     def _frame(self, tx: Tx, kind: str) -> dict[str, tuple[int, int]]:
         """What a visitor will find: by unit (R1) or by living record (R2)."""
-        people = {one.citizen_id: n for n, one in enumerate(self._world.residents)}
+        numbers = {one.citizen_id: n for n, one in enumerate(self._world.residents)}
         truth = {
             stay.person: stay
             for stay in self._world.stays
             if stay.until is None or stay.until >= LAST
         }
-        records = tx.execute(
+        rows = tx.execute(
             select(OccupancyRow, OccupantRow)
             .join(OccupantRow, OccupantRow.id == OccupancyRow.occupant_id)
             .where(OccupancyRow.move_out.is_(None), OccupancyRow.withdrawn_at.is_(None))
         ).all()
+        people = occupants.opened(tx, [who for _, who in rows])
+        records = [(row, who) for (row, _), who in zip(rows, people, strict=True)]
         if kind == "R2":
             return {
-                row.id: (1, self._agrees(row, who, truth.get(people[who.citizen_id])))
+                row.id: (1, self._agrees(row, who, truth.get(numbers[who.citizen_id])))
                 for row, who in records
             }
-        known = {(row.address_code, people[who.citizen_id]) for row, who in records}
+        known = {(row.address_code, numbers[who.citizen_id]) for row, who in records}
         frame = {place.code: [0, 0] for place in self._world.homes}
         for person, stay in truth.items():
             code = self._world.homes[stay.home].code
@@ -323,7 +326,7 @@ class _Rehearsal:
             frame[code][1] += (code, person) in known
         return {code: (found, right) for code, (found, right) in frame.items()}
 
-    def _agrees(self, row: OccupancyRow, who: OccupantRow, stay: Stay | None) -> int:
+    def _agrees(self, row: OccupancyRow, who: Occupant, stay: Stay | None) -> int:
         """1 when name, room and first day (within 7 days) are true and the person still lives there."""
         if stay is None:
             return 0

@@ -206,7 +206,7 @@ class Counter:
         person = cards.holder(tx, card_row)
         known = [
             fact
-            for fact in facts.of_person(tx, person.citizen_id)
+            for fact in facts.of_person(tx, person)
             if fact.kind == facts.DWELLING and fact.origin == code and fact.end is None
         ]
         if not known:

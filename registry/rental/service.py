@@ -11,10 +11,10 @@ from core.ids import uuid7
 from registry.exchange import delivery
 from registry.exchange.messages import Type
 from registry.identifiers import validate_citizen_id
-from registry.rental import address
-from registry.rental.tables import OccupancyRow, OccupantRow
+from registry.rental import address, occupants
+from registry.rental.occupants import SOURCE
+from registry.rental.tables import OccupancyRow
 
-SOURCE = "rental"
 RELATIONS = frozenset({"TENANT", "SUB_TENANT", "FAMILY", "DORMITORY", "OWNER"})
 
 
@@ -43,7 +43,7 @@ def move_in(
     if day > today:
         raise Rejected("E-DATE-FUTURE", "nobody lives somewhere in the future")
     place = address.active(tx, code)
-    person = _occupant(tx, clock, checked.normalized, name)
+    person = occupants.admit(tx, clock, checked.normalized, name)
     clash = tx.scalar(
         select(OccupancyRow.id).where(
             OccupancyRow.occupant_id == person.id,
@@ -116,24 +116,6 @@ def withdraw(tx: Tx, clock: Clock, record: str) -> None:
 def heartbeat(tx: Tx, clock: Clock) -> None:
     """Tell the others that this register is up, so that its silence about a person means something."""
     delivery.send(tx, clock, SOURCE, Type.HEARTBEAT, SOURCE, business_date(clock.now()), {})
-
-
-def _occupant(tx: Tx, clock: Clock, citizen_id: str, name: str) -> OccupantRow:
-    row = tx.scalar(select(OccupantRow).where(OccupantRow.citizen_id == citizen_id))
-    if row is None:
-        row = OccupantRow(id=uuid7(clock.now()), citizen_id=citizen_id, name=name)
-        tx.add(row)
-        tx.flush()
-        delivery.send(
-            tx,
-            clock,
-            SOURCE,
-            Type.PERSON_LINKED,
-            row.id,
-            business_date(clock.now()),
-            {"citizen_id": citizen_id},
-        )
-    return row
 
 
 def _record(tx: Tx, record: str) -> OccupancyRow:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Date,
     ForeignKey,
     Integer,
+    LargeBinary,
     String,
     UniqueConstraint,
 )
@@ -109,14 +110,16 @@ class CensusRow(Table):
 
 
 class ResponsibleRow(Table):
-    """An owner or other person obliged to report 申报义务人."""
+    """An owner or other person obliged to report 申报义务人.
+
+    `sealed`: key (a citizen number or organisation code), name and telephone; `key_index` finds them.
+    """
 
     __tablename__ = "rental_responsible"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    key: Mapped[str] = mapped_column(String(18), unique=True)
-    name: Mapped[str] = mapped_column(String(60))
-    phone: Mapped[str] = mapped_column(String(20), default="")
+    key_index: Mapped[str] = mapped_column(String(32), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
     proxy_of: Mapped[str | None] = mapped_column(ForeignKey("rental_responsible.id"))
 
 
@@ -151,13 +154,16 @@ class ContractRow(Table):
 
 
 class OccupantRow(Table):
-    """A person as this register knows it; `id` is the key under which the others hear of it."""
+    """A person as this register knows it; `id` is the key under which the others hear of it.
+
+    `sealed`: number and name, see `occupants.Occupant`; `citizen_index` finds them.
+    """
 
     __tablename__ = "rental_occupant"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    citizen_id: Mapped[str] = mapped_column(String(18), unique=True)
-    name: Mapped[str] = mapped_column(String(50))
+    citizen_index: Mapped[str] = mapped_column(String(32), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class OccupancyRow(Table):
@@ -189,7 +195,7 @@ class OccupancyRow(Table):
 
 
 class VisitRow(Table):
-    """A patrol visit 巡查; the form's number makes a second upload harmless."""
+    """A patrol visit 巡查; the form's number makes a second upload harmless. `form_index` is a keyed index."""
 
     __tablename__ = "rental_visit"
 
@@ -200,7 +206,7 @@ class VisitRow(Table):
     confirmed: Mapped[int] = mapped_column(Integer)
     added: Mapped[int] = mapped_column(Integer)
     missing: Mapped[int] = mapped_column(Integer)
-    digest: Mapped[str] = mapped_column(String(64))
+    form_index: Mapped[str] = mapped_column(String(32))
 
 
 class AbsenceRow(Table):
@@ -230,7 +236,7 @@ class RentalTaskRow(Table):
 
 
 class PermitNoteRow(Table):
-    """What the residence register last said of a occupant's permit; the highest `ssn` counts."""
+    """What the residence register last said of an occupant's permit; the highest `ssn` counts."""
 
     __tablename__ = "rental_permit_note"
 

@@ -9,7 +9,8 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
-from registry.rental import address, tasks
+from registry import vault
+from registry.rental import address, occupants, tasks
 from registry.rental.tables import ContractRow, OccupancyRow, ResponsibleRow, UnitRow
 from registry.roles import Actor, Role
 
@@ -29,11 +30,13 @@ def register_responsible(
     tx: Tx, clock: Clock, key: str, name: str, phone: str = "", proxy_of: str | None = None
 ) -> str:
     """An owner or proxy by citizen id or organisation code; returns the id, the same for the same key."""
-    row = tx.scalar(select(ResponsibleRow).where(ResponsibleRow.key == key))
+    (index,) = vault.of(tx).index(occupants.SOURCE, "responsible", [key])
+    row = tx.scalar(select(ResponsibleRow).where(ResponsibleRow.key_index == index))
     if row is None:
-        row = ResponsibleRow(
-            id=uuid7(clock.now()), key=key, name=name, phone=phone, proxy_of=proxy_of
-        )
+        known = uuid7(clock.now())
+        fields = {"key": key, "name": name, "phone": phone}
+        sealed = vault.seal(tx, ResponsibleRow.__tablename__, known, fields)
+        row = ResponsibleRow(id=known, key_index=index, sealed=sealed, proxy_of=proxy_of)
         tx.add(row)
         tx.flush()
     return row.id

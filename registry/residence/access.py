@@ -106,11 +106,12 @@ def look_up(
     )
     if permit is None:
         raise NotFound("E-PERMIT", "no permit")
+    known = persons.personal(tx, person)
     return View(
         permit_no=permit.permit_no,
-        name=person.name if full else mask_name(person.name),
-        citizen_id=person.citizen_id if full else mask_citizen_id(person.citizen_id),
-        phone=person.phone if full else mask_phone(person.phone),
+        name=known.name if full else mask_name(known.name),
+        citizen_id=known.citizen_id if full else mask_citizen_id(known.citizen_id),
+        phone=known.phone if full else mask_phone(known.phone),
         birth=person.birth if full else None,
         type=permit.type,
         status=shown_status(permits.holds(tx, permit.permit_no)),
@@ -148,7 +149,7 @@ def _person(tx: Tx, clock: Clock, key: str) -> PersonRow:
     checked = validate_citizen_id(key, business_date(clock.now()))
     if not checked.ok and not validate_permit_no(key).ok:
         raise Rejected("E-NUMBER", "a permit number or a citizen number is wanted")
-    person = tx.scalar(select(PersonRow).where(PersonRow.citizen_id == checked.normalized))
+    person = persons.by_citizen_id(tx, checked.normalized)
     if person is None:
         raise NotFound("E-PERSON", "nobody of this number")
     return person

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from core import events
 from core.clock import Clock, business_date
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
 from registry import sequences
@@ -52,6 +52,7 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
     if not valid_point(draft.point):
         raise Rejected("E-POINT", "no such acceptance point")
     persons.get(tx, draft.person_id)
+    queue_for(tx, f"applicant {draft.person_id}")
     _one_at_a_time(tx, clock, draft, policy)
     row = ApplicationRow(
         id=uuid7(clock.now()),
@@ -108,7 +109,7 @@ def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     row = get(tx, tracking)
     person = persons.get(tx, row.person_id)
     missing = [] if person.photo_ref else [papers.PHOTO]
-    if papers.under_age(person.citizen_id, business_date(clock.now())) and not row.guardian:
+    if papers.under_age(person.birth, business_date(clock.now())) and not row.guardian:
         missing.append(papers.GUARDIAN)
     if missing:
         raise Rejected("E-MISSING", "items are missing", items=", ".join(missing))
@@ -166,7 +167,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
     _move(clock, row, State.VERIFYING)
     person = persons.get(tx, row.person_id)
     today = business_date(clock.now())
-    known = facts.of_person(tx, person.citizen_id)
+    known = facts.of_person(tx, person)
     ground = facts.covering(known, [row.basis], today)
     row.labour_answer = PASS if ground else UNKNOWN
     dwellings = [fact for fact in known if fact.kind == facts.DWELLING and fact.covers(today)]
@@ -207,7 +208,7 @@ def approve(
     if permit_type is PermitType.RP and row.kind in (Kind.NEW, Kind.CONVERT):
         person = persons.get(tx, row.person_id)
         today = business_date(clock.now())
-        if facts.covering(facts.of_person(tx, person.citizen_id), [row.basis], today) is None:
+        if facts.covering(facts.of_person(tx, person), [row.basis], today) is None:
             raise Rejected("E-BASIS", "no ground covers today; a TRP may be offered")
     facts.address(tx, row.address_code)
     permit_no = _permit(tx, clock, row, permit_type, actor, policy)

@@ -69,6 +69,7 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1) -> CardData:
         raise Rejected("E-STATE", "not approved", state=row.state, allowed="APPROVED")
     permit = permits.get(tx, row.permit_no)
     person = persons.get(tx, row.person_id)
+    personal = persons.personal(tx, person)
     photo = None if person.photo_ref is None else tx.get(PhotoRow, person.photo_ref)
     place = tx.get(KnownAddressRow, row.address_code)
     if photo is None or place is None:
@@ -78,12 +79,12 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1) -> CardData:
         point=row.point,
         permit_no=permit.permit_no,
         permit_type=PermitType(permit.type),
-        name=person.name,
+        name=personal.name,
         sex=person.sex,
         ethnic=person.ethnic,
         birth=person.birth,
-        citizen_id=person.citizen_id,
-        household_address=person.household_address,
+        citizen_id=personal.citizen_id,
+        household_address=personal.household_address,
         address_code=row.address_code,
         address_text=place.text,
         address_since=permit.issued_on,

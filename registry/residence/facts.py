@@ -4,9 +4,10 @@ Facts are kept by their record, every version with the time it was believed; of 
 record the one with the higher `subject_seq` wins, so they may come in any order and any number of times.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, select
 
@@ -21,6 +22,15 @@ from registry.residence.tables import FactRow, FeedRow, KnownAddressRow, LinkRow
 
 DWELLING = "DWELLING"
 MAX_SUCCESSIONS = 16
+# messages that tell an interval: its kind, and the field of the payload that is its origin
+INTERVALS: Mapping[Type, tuple[str, str]] = {
+    Type.EMPLOYMENT_STARTED: (Basis.EMPLOYMENT, "employer"),
+    Type.EMPLOYMENT_ENDED: (Basis.EMPLOYMENT, "employer"),
+    Type.EMPLOYMENT_CORRECTED: (Basis.EMPLOYMENT, "employer"),
+    Type.OCCUPANCY_STARTED: (DWELLING, "code"),
+    Type.OCCUPANCY_CHANGED: (DWELLING, "code"),
+    Type.OCCUPANCY_ENDED: (DWELLING, "code"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +46,12 @@ class Fact:
         return self.start <= day and (self.end is None or day <= self.end)
 
 
-def of_person(tx: Tx, citizen_id: str) -> list[Fact]:
+def of_person(tx: Tx, person: PersonRow) -> list[Fact]:
     """Everything known about a person, in order of the facts."""
     rows = tx.scalars(
         select(FactRow)
         .join(LinkRow, (LinkRow.source == FactRow.source) & (LinkRow.subject == FactRow.subject))
-        .where(LinkRow.citizen_id == citizen_id, in_force())
+        .where(LinkRow.citizen_index == person.citizen_index, in_force())
         .order_by(FactRow.start, FactRow.record)
     )
     return [
@@ -109,7 +119,7 @@ def _link(tx: Tx, _clock: Clock, message: Envelope) -> None:
         LinkRow(
             source=message.source,
             subject=message.subject,
-            citizen_id=message.payload["citizen_id"],
+            citizen_index=message.payload["citizen_index"],
         )
     )
     tx.flush()
@@ -156,38 +166,38 @@ def _store(tx: Tx, version: FactRow) -> None:
 def _interval(
     tx: Tx, clock: Clock, message: Envelope, kind: str, origin: str, withdrawn: bool = False
 ) -> None:
+    if tx.get(FactRow, (message.source, message.payload["record"], message.subject_seq)) is None:
+        _store(tx, FactRow(**_version(clock, message, kind, origin, withdrawn)))
+
+
+def _version(
+    clock: Clock, message: Envelope, kind: str, origin: str, withdrawn: bool = False
+) -> dict[str, Any]:
+    """What a message says of its record, as a row of `FactRow`."""
     values = message.payload
-    record, seq = values["record"], message.subject_seq
-    if tx.get(FactRow, (message.source, record, seq)) is not None:
-        return
-    _store(
-        tx,
-        FactRow(
-            source=message.source,
-            record=record,
-            seq=seq,
-            subject=message.subject,
-            kind=kind,
-            start=date.fromisoformat(values["start"]) if "start" in values else message.occurred_on,
-            end=date.fromisoformat(values["end"]) if "end" in values else None,
-            origin=origin,
-            reason=values.get("reason", ""),
-            withdrawn=withdrawn,
-            known_at=clock.now(),
-        ),
-    )
+    return {
+        "source": message.source, "record": values["record"], "seq": message.subject_seq,
+        "subject": message.subject, "kind": kind,
+        "start": date.fromisoformat(values["start"]) if "start" in values else message.occurred_on,
+        "end": date.fromisoformat(values["end"]) if "end" in values else None,
+        "origin": origin, "reason": values.get("reason", ""), "withdrawn": withdrawn,
+        "known_at": clock.now(), "superseded_at": None,
+    }  # fmt: skip
 
 
-def _employment(tx: Tx, clock: Clock, message: Envelope) -> None:
-    _interval(tx, clock, message, Basis.EMPLOYMENT, message.payload["employer"])
+def interval_told(clock: Clock, message: Envelope) -> dict[str, Any]:
+    """What one of the `INTERVALS` says of its record, as a row of `FactRow`."""
+    kind, origin = INTERVALS[message.type]
+    return _version(clock, message, kind, message.payload[origin])
+
+
+def _told(tx: Tx, clock: Clock, message: Envelope) -> None:
+    kind, origin = INTERVALS[message.type]
+    _interval(tx, clock, message, kind, message.payload[origin])
 
 
 def _employment_withdrawn(tx: Tx, clock: Clock, message: Envelope) -> None:
     _interval(tx, clock, message, Basis.EMPLOYMENT, "", withdrawn=True)
-
-
-def _occupancy(tx: Tx, clock: Clock, message: Envelope) -> None:
-    _interval(tx, clock, message, DWELLING, message.payload["code"])
 
 
 def _occupancy_withdrawn(tx: Tx, clock: Clock, message: Envelope) -> None:
@@ -245,13 +255,8 @@ def _heartbeat(tx: Tx, _clock: Clock, message: Envelope) -> None:
 
 HANDLERS: dict[Type, Handler] = {
     Type.PERSON_LINKED: _link,
-    Type.EMPLOYMENT_STARTED: _employment,
-    Type.EMPLOYMENT_ENDED: _employment,
-    Type.EMPLOYMENT_CORRECTED: _employment,
+    **dict.fromkeys(INTERVALS, _told),
     Type.EMPLOYMENT_WITHDRAWN: _employment_withdrawn,
-    Type.OCCUPANCY_STARTED: _occupancy,
-    Type.OCCUPANCY_CHANGED: _occupancy,
-    Type.OCCUPANCY_ENDED: _occupancy,
     Type.OCCUPANCY_WITHDRAWN: _occupancy_withdrawn,
     Type.ADDRESS_ACTIVATED: _address_activated,
     Type.ADDRESS_RENAMED: _address_renamed,

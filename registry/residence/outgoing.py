@@ -21,7 +21,7 @@ def tell_status(tx: Tx, clock: Clock, permit: PermitRow) -> None:
     """Send the present status to every register that named the holder."""
     known = tx.execute(
         select(LinkRow.source, LinkRow.subject)
-        .join(PersonRow, PersonRow.citizen_id == LinkRow.citizen_id)
+        .join(PersonRow, PersonRow.citizen_index == LinkRow.citizen_index)
         .where(PersonRow.id == permit.person_id, LinkRow.source.in_(LISTENERS))
         .order_by(LinkRow.source, LinkRow.subject)
     ).all()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from core.errors import Rejected
-from registry.identifiers import citizen_birth
 from registry.parameters import PILOT, Policy
 from registry.residence.domain import REPLACEMENTS, Basis, Kind
 
@@ -39,7 +38,7 @@ _TEXTS = {
 
 
 def required(
-    kind: Kind, basis: Basis, citizen_id: str, day: date, policy: Policy = PILOT
+    kind: Kind, basis: Basis, birth: date, day: date, policy: Policy = PILOT
 ) -> tuple[Paper, ...]:
     """Everything this application needs, in the order of the counter."""
     items: list[str] = [IDENTITY, PHOTO, ADDRESS]
@@ -47,7 +46,7 @@ def required(
         items.append(basis)
     if kind not in (Kind.NEW, Kind.REPLACE_LOST):
         items.append(OLD_CARD)
-    if under_age(citizen_id, day, policy):
+    if under_age(birth, day, policy):
         items.append(GUARDIAN)
     items.append(FEE)
     return tuple(Paper(item, *_TEXTS[item]) for item in items)
@@ -72,9 +71,8 @@ def notice(needed: Collection[Paper], brought: Collection[str], lang: str = "zh"
     return "\n".join((head, *lines))
 
 
-def under_age(citizen_id: str, day: date, policy: Policy = PILOT) -> bool:
+def under_age(birth: date, day: date, policy: Policy = PILOT) -> bool:
     """Whether a guardian must apply."""
-    birth = citizen_birth(citizen_id)
     years = day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
     return years < policy.adult_age
 

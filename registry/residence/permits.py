@@ -4,6 +4,7 @@ Every visible change goes through `restate`, which gives the next `ssn`, one sta
 in the event log. Holds come and go independently.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -43,6 +44,16 @@ def get(tx: Tx, permit_no: str, lock: bool = False) -> PermitRow:
     if row is None:
         raise NotFound("E-PERMIT", "no such permit")
     return row
+
+
+def lock_all(tx: Tx, permit_nos: Sequence[str]) -> None:
+    """Lock many permits in the order of their numbers, as `get` with `lock` does one."""
+    tx.scalars(
+        select(PermitRow.permit_no)
+        .where(PermitRow.permit_no.in_(permit_nos))
+        .order_by(PermitRow.permit_no)
+        .with_for_update()
+    ).all()
 
 
 def issue(

@@ -2,15 +2,16 @@
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import select
 
+from core import events
 from core.clock import Clock, business_date
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
-from registry import sequences
+from registry import sequences, vault
 from registry.identifiers import (
     citizen_birth,
     citizen_sex,
@@ -19,6 +20,9 @@ from registry.identifiers import (
 )
 from registry.residence import photo
 from registry.residence.tables import LinkRow, PersonRow, PhotoRow
+from registry.roles import CLERKS, Actor, Role, require
+
+REGISTER = "residence"
 
 MAX_NAME_BYTES = 30
 MAX_ADDRESS_BYTES = 70
@@ -36,6 +40,16 @@ class PersonData:
     household_address: str
     phone: str = ""
     identity_level: int = 1
+
+
+@dataclass(frozen=True, repr=False)
+class Personal:
+    """What is sealed of a person (residence.md 4.1, the fields with a lock)."""
+
+    citizen_id: str
+    name: str
+    household_address: str
+    phone: str
 
 
 def check_name(name: str) -> None:
@@ -63,28 +77,73 @@ def register(tx: Tx, clock: Clock, data: PersonData) -> str:
     check_name(data.name)
     if data.ethnic not in ETHNIC_GROUPS:
         raise Rejected("E-ETHNIC", "unknown ethnic code")
-    if not 0 < len(data.household_address.encode("utf-16-le")) <= MAX_ADDRESS_BYTES:
-        raise Rejected("E-AC-TEXT", "the household address does not fit the card")
-    known = tx.scalar(select(PersonRow).where(PersonRow.citizen_id == checked.normalized))
+    _check_household(data.household_address)
+    index = vault.citizen_index(tx, REGISTER, checked.normalized)
+    queue_for(tx, f"person {index}")
+    known = tx.scalar(select(PersonRow).where(PersonRow.citizen_index == index))
     if known is not None:
         known.identity_level = max(known.identity_level, data.identity_level)
         return known.id
+    person_id = uuid7(clock.now())
+    personal = Personal(checked.normalized, data.name, data.household_address, data.phone)
     row = PersonRow(
-        id=uuid7(clock.now()),
-        citizen_id=checked.normalized,
-        name=data.name,
+        id=person_id,
+        citizen_index=index,
+        sealed=_sealed(tx, person_id, personal),
         sex=data.sex,
         ethnic=data.ethnic,
         birth=citizen_birth(checked.normalized),
-        household_address=data.household_address,
-        phone=data.phone,
         identity_level=data.identity_level,
         purse_account=make_purse_account(sequences.take(tx, "purse-account")),
     )
     tx.add(row)
-    tx.add(LinkRow(source="residence", subject=row.id, citizen_id=row.citizen_id))
+    tx.add(LinkRow(source=REGISTER, subject=row.id, citizen_index=index))
     tx.flush()
     return row.id
+
+
+def personal(tx: Tx, row: PersonRow) -> Personal:
+    """The sealed fields, opened. Raises what `vault.open_row` raises."""
+    return Personal(**vault.open_row(tx, PersonRow.__tablename__, row.id, row.sealed))
+
+
+def by_citizen_id(tx: Tx, citizen_id: str) -> PersonRow | None:
+    """The person of a normalised citizen number."""
+    index = vault.citizen_index(tx, REGISTER, citizen_id)
+    return tx.scalar(select(PersonRow).where(PersonRow.citizen_index == index))
+
+
+def correct(
+    tx: Tx, clock: Clock, person_id: str, actor: Actor, *,
+    name: str = "", household_address: str = "", phone: str = "",
+) -> None:  # fmt: skip
+    """Put a name, address or telephone right, seen on a document (residence.md 17); empty: stays as it is.
+
+    A card in the making is looked at again by production, which compares what it released. Raises NotAllowed
+    E-ROLE, NotFound E-PERSON, Rejected E-NAME, E-AC-TEXT.
+    """
+    require(actor, *CLERKS, Role.REVIEWER)
+    row = get(tx, person_id)
+    wanted = {"name": name, "household_address": household_address, "phone": phone}
+    changed = {field: value for field, value in wanted.items() if value}
+    if name:
+        check_name(name)
+    if household_address:
+        _check_household(household_address)
+    row.sealed = _sealed(tx, person_id, replace(personal(tx, row), **changed))
+    tx.flush()
+    events.append(
+        tx, clock, "person.corrected", person_id, actor=actor.name, fields=sorted(changed)
+    )
+
+
+def _sealed(tx: Tx, person_id: str, fields: Personal) -> bytes:
+    return vault.seal(tx, PersonRow.__tablename__, person_id, asdict(fields))
+
+
+def _check_household(text: str) -> None:
+    if not 0 < len(text.encode("utf-16-le")) <= MAX_ADDRESS_BYTES:
+        raise Rejected("E-AC-TEXT", "the household address does not fit the card")
 
 
 def store_photo(tx: Tx, clock: Clock, person_id: str, jpeg: bytes) -> str:

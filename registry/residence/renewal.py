@@ -61,7 +61,7 @@ def offer_conversion(tx: Tx, clock: Clock, permit_no: str) -> bool:
         return False
     person = persons.get(tx, permit.person_id)
     today = business_date(clock.now())
-    if facts.covering(facts.of_person(tx, person.citizen_id), domain.Basis, today) is None:
+    if facts.covering(facts.of_person(tx, person), domain.Basis, today) is None:
         return False
     permit.offered = True
     events.append(tx, clock, "permit.convert_offered", permit_no)

@@ -35,18 +35,19 @@ class PhotoRow(Table):
 
 
 class PersonRow(Table):
-    """A person who applied for a permit."""
+    """A person who applied for a permit.
+
+    `sealed`: number, name, household address and telephone, see `persons.Personal`; `citizen_index` finds them.
+    """
 
     __tablename__ = "residence_person"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    citizen_id: Mapped[str] = mapped_column(String(18), unique=True)
-    name: Mapped[str] = mapped_column(String(50))
+    citizen_index: Mapped[str] = mapped_column(String(32), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
     sex: Mapped[int] = mapped_column(Integer)
     ethnic: Mapped[int] = mapped_column(Integer)
     birth: Mapped[date] = mapped_column(Date)
-    household_address: Mapped[str] = mapped_column(String(70))
-    phone: Mapped[str] = mapped_column(String(20))
     photo_ref: Mapped[str | None] = mapped_column(ForeignKey("residence_photo.ref"))
     identity_level: Mapped[int] = mapped_column(Integer)
     purse_account: Mapped[str] = mapped_column(String(16), unique=True)
@@ -250,13 +251,13 @@ class CardRow(Table):
 
 
 class LinkRow(Table):
-    """Another register's key of a person, told once."""
+    """Another register's key of a person, told once; `citizen_index` is that of `PersonRow`."""
 
     __tablename__ = "residence_link"
 
     source: Mapped[str] = mapped_column(String(20), primary_key=True)
     subject: Mapped[str] = mapped_column(String(40), primary_key=True)
-    citizen_id: Mapped[str] = mapped_column(String(18), index=True)
+    citizen_index: Mapped[str] = mapped_column(String(32), index=True)
 
 
 class FactRow(Table):

@@ -124,7 +124,7 @@ def _known(tx: Tx, clock: Clock, permit_no: str) -> dict[str, Any]:
     permit = permits.get(tx, permit_no)
     person = persons.get(tx, permit.person_id)
     today = business_date(clock.now())
-    told = [fact for fact in facts.of_person(tx, person.citizen_id) if fact.covers(today)]
+    told = [fact for fact in facts.of_person(tx, person) if fact.covers(today)]
     jobs = [fact.start for fact in told if fact.kind == Basis.EMPLOYMENT]
     homes = [fact.start for fact in told if fact.kind == facts.DWELLING]
     place = tx.get(KnownAddressRow, permit.address_code)
@@ -135,7 +135,7 @@ def _known(tx: Tx, clock: Clock, permit_no: str) -> dict[str, Any]:
         "address_text": place.text if place is not None else None,
         "lives_there_since": min(homes).isoformat() if homes else None,
         "birth_year": person.birth.year,
-        "name_masked": mask_name(person.name),
+        "name_masked": mask_name(persons.personal(tx, person).name),
     }
 
 

@@ -17,6 +17,7 @@ from hsm_sim.ceremony import verifier
 from hsm_sim.client import Role
 from payments.purse import open_purse
 from personalization.hsm_keys import HsmCardKeys
+from registry import vault
 from registry.dormancy.hsm_desk import HsmDesk
 from runtime.board import PICTURES, SUMMARY
 from runtime.demo import accounts, delivery, desks, floor, keys, people, shops, sleep
@@ -94,6 +95,7 @@ class _Cast:
 
 def _chapters(city: City) -> dict[str, Any]:
     room = keys.hold_ceremonies(city, pads=2 * LANES)
+    vault.attach(city.db, vault.Vault(room.client(city, Role.DATA), room.slots))
     applicants = people.apply_all(city)
     slots = open_slots(city.options.reader, SLOTS, city.closing, city.folder("logs"))
     card_keys = HsmCardKeys(room.client(city, Role.ISSUE, Role.DESK), room.slots)

@@ -4,13 +4,16 @@ from datetime import date
 
 import pytest
 
+from core.db import Tx
 from core.errors import Rejected
+from registry import vault
 from registry.rental import address, patrols, plates, quality, tasks, units
 from registry.rental import service as rental
 from registry.rental.plates import Finding
 from registry.rental.tables import AddressRow, OccupancyRow, PlateRow
 from registry.residence import facts, permits
 from registry.residence.domain import Hold
+from registry.residence.tables import PersonRow
 from tests.registry_bench import STATION, City, city
 
 NEW = ("4403080030010100777002001", "4403080030010100777002002")
@@ -21,10 +24,16 @@ def new_unit(town: City, tx, code: str, text: str) -> None:
     address.activate(tx, town.clock, code)
 
 
+def told_of(town: City, tx: Tx, number: int) -> list[facts.Fact]:
+    """What the residence register heard of somebody, who need not have applied."""
+    index = vault.citizen_index(tx, "residence", town.people[number].citizen_id)
+    return facts.of_person(tx, PersonRow(citizen_index=index))
+
+
 def dwelling(town: City, number: int) -> tuple[str, str]:
     """Where the residence register sees a person, and the shown verdict on RES."""
     with town.db.read() as tx:
-        known = facts.of_person(tx, town.people[number].citizen_id)
+        known = told_of(town, tx, number)
         (home,) = [fact.origin for fact in known if fact.kind == facts.DWELLING]
         return home, ",".join(permits.holds(tx, town.permit_no))
 
@@ -121,7 +130,7 @@ def facts_messages(tx, town: City):
 
 def dwelling_only(town: City, number: int) -> str:
     with town.db.read() as tx:
-        known = facts.of_person(tx, town.people[number].citizen_id)
+        known = told_of(town, tx, number)
         return next(fact.origin for fact in known if fact.kind == facts.DWELLING)
 
 

@@ -11,7 +11,7 @@ from registry.indicators import compute, samples, values
 from registry.indicators.statistics import Method, Verdict
 from registry.indicators.values import value
 from registry.rental import quality, units
-from registry.rental.tables import ResponsibleRow, UnitRow
+from registry.rental.tables import UnitRow
 from registry.roles import Actor, Role
 from tests.registry_bench import City, city
 
@@ -116,17 +116,14 @@ def test_t13_addresses_are_measured_against_a_census_or_not_at_all(town: City) -
 def let_out(town: City) -> None:
     """Every home becomes a rented unit of a station."""
     with town.db.write() as tx:
-        owner = ResponsibleRow(id="owner-1", key="PDY00001X", name="Owner")
-        tx.add(owner)
-        tx.flush()
+        owner = units.register_responsible(tx, town.clock, "PDY00001X", "Owner")
         for number, code in enumerate(town.homes):
             tx.add(
                 UnitRow(
-                    code=code, responsible_id=owner.id, use="DWELLING", capacity=2 + number,
+                    code=code, responsible_id=owner, use="DWELLING", capacity=2 + number,
                     station="011", risk=0, open=True,
                 )
             )  # fmt: skip
-    assert units.__doc__
 
 
 def test_r1_weighs_strata_and_keeps_its_seed(town: City) -> None:

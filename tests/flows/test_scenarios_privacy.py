@@ -10,11 +10,13 @@ from sqlalchemy import select
 
 from core import events
 from core.db import Database
+from registry import synthetic
 from registry.residence.tables import PersonRow
 from runtime.demo.city import Options
 from runtime.demo.run import run_demo
 
 TEXTS = {".json", ".jsonl", ".log", ".md", ".txt", ".csv", ".html"}
+BINARY = {".db", ".db-wal"}
 PEOPLE = 3
 
 
@@ -47,10 +49,14 @@ def test_t25_log_scan_for_personal_data(
     report = run_demo(Options(tmp_path / "run", cards=PEOPLE, reader="direct"))
     out = Path(report["out"])
     (path,) = out.glob("*.db")
+    people = [
+        (one.citizen_id, one.name, one.phone)
+        for one in synthetic.residents(PEOPLE + 1, report["seed"])
+    ]
     db = Database(f"sqlite:///{path}")
     seq, texts = 0, {"log": caplog.text, "printed": "".join(capfd.readouterr())}
     with db.read() as tx:
-        people = [(row.citizen_id, row.name, row.phone) for row in tx.scalars(select(PersonRow))]
+        assert len(tx.scalars(select(PersonRow)).all()) == len(people)
         while page := events.after(tx, seq):
             for one in page:
                 data = json.dumps(dict(one.data), ensure_ascii=False)
@@ -59,7 +65,11 @@ def test_t25_log_scan_for_personal_data(
     db.close()
     files = [one for one in out.rglob("*") if one.is_file() and one.suffix in TEXTS]
     texts |= {str(one.relative_to(out)): one.read_text("utf-8") for one in files}
-    assert len(people) >= PEOPLE
+    texts |= {
+        str(one.relative_to(out)): one.read_bytes().decode("utf-8", "replace")
+        for one in out.rglob("*")
+        if one.suffix in BINARY
+    }
     assert len(files) >= 1
     assert len(texts) > 50
     found = {where: kinds for where, text in texts.items() if (kinds := of_a_person(text, people))}

@@ -13,7 +13,7 @@ from registry.dormancy import cases, domain, engine
 from registry.exchange import catalogue
 from registry.exchange.delivery import Handler
 from registry.exchange.messages import Envelope, Type
-from registry.identifiers import make_citizen_id, make_permit_no
+from registry.identifiers import make_permit_no
 from registry.parameters import PILOT
 from registry.residence import facts
 from registry.residence.domain import Basis, PermitType
@@ -110,15 +110,15 @@ def mixed(messages: list[Envelope], dice: random.Random) -> list[Envelope]:
 def admit(tx: Tx, number: int) -> str:
     """A person with a permit whom both registers know."""
     birth = date(1960, 1, 1) + timedelta(days=number // 400)
-    citizen_id, person = make_citizen_id("994300", birth, number % 400 * 2), f"p{number}"
+    index, person = f"{number:032x}", f"p{number}"
     tx.add(
         PersonRow(
-            id=person, citizen_id=citizen_id, name="张三", sex=2, ethnic=1, birth=birth,
-            household_address="x", phone="", identity_level=1, purse_account=f"{number:016d}",
+            id=person, citizen_index=index, sealed=b"", sex=2, ethnic=1, birth=birth,
+            identity_level=1, purse_account=f"{number:016d}",
         )
     )  # fmt: skip
     for source in ("employment", "rental"):
-        tx.add(LinkRow(source=source, subject=f"{source[0]}{number}", citizen_id=citizen_id))
+        tx.add(LinkRow(source=source, subject=f"{source[0]}{number}", citizen_index=index))
     tx.flush()
     permit_no = make_permit_no(2007, number)
     tx.add(

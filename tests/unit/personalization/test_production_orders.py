@@ -27,6 +27,7 @@ from personalization.work import Made, Seen
 from registry.points.places import by_code
 from registry.residence import applications, cards, permits, persons
 from registry.residence.domain import ChipStatus, State
+from registry.roles import Actor, Role
 from registry.settlers import clerk_at
 from tests.floor_bench import (
     LOT,
@@ -39,6 +40,7 @@ from tests.floor_bench import (
     copied_centre,
 )
 
+REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
 WASTE = Spoil(SpoilCode.PR1, "print", "box-S1")
 
 
@@ -79,7 +81,8 @@ def test_a_name_without_glyphs_goes_to_a_person_and_comes_back(town: Centre) -> 
     with town.db.write() as tx:
         acc_no = town.approve(tx, 0)
         person = applications.applicant(tx, acc_no)
-        name, person.name = person.name, "\U000e0001\U000e0002"
+        name = persons.personal(tx, person).name
+        persons.correct(tx, town.clock, person.id, REVIEWER, name="\U000e0001\U000e0002")
     with town.db.write() as tx:
         assert orders.take_in(tx, town.clock).to_a_person == 1
         row = orders.get(tx, acc_no)
@@ -87,8 +90,7 @@ def test_a_name_without_glyphs_goes_to_a_person_and_comes_back(town: Centre) -> 
         with pytest.raises(Rejected, match="W-NOTHING"):
             batches.plan(tx, town.clock, OFFICER)
         assert not orders.recheck(tx, town.clock, acc_no, OFFICER)
-        applications.applicant(tx, acc_no).name = name
-        tx.flush()
+        persons.correct(tx, town.clock, person.id, REVIEWER, name=name)
         assert orders.recheck(tx, town.clock, acc_no, OFFICER)
         assert orders.get(tx, acc_no).state == orders.OPEN
 
@@ -303,7 +305,8 @@ def test_data_that_changed_after_release_needs_a_new_release(busy: Centre) -> No
         row = tx.query(WorkOrderRow).order_by(WorkOrderRow.id).first()
         assert row is not None
         acc_no, before = row.acc_no, row.id
-        applications.applicant(tx, acc_no).household_address = "湖南省另一县二号"
+        person_id = applications.applicant(tx, acc_no).id
+        persons.correct(tx, busy.clock, person_id, REVIEWER, household_address="湖南省另一县二号")
     claimed = {busy.make(busy.claim()).card_serial for _ in range(2)}
     assert len(claimed) == 2
     with busy.db.write() as tx:

@@ -25,7 +25,7 @@ AUDITOR = Actor.of("auditor Xu", Role.AUDITOR)
 
 
 def test_the_list_names_everything_at_once() -> None:
-    child = "994300199805130012"
+    child = date(1998, 5, 13)
     needed = papers.required(Kind.NEW, Basis.STUDY, child, DAY)
     assert [paper.item for paper in needed] == [
         "identity", "photo", "address", "STUDY", "guardian", "fee",
@@ -50,7 +50,7 @@ def test_the_list_names_everything_at_once() -> None:
     ],
 )
 def test_who_has_an_old_card_brings_it(kind: Kind, old_card: bool) -> None:
-    needed = papers.required(kind, Basis.EMPLOYMENT, "994300198502130012", DAY)
+    needed = papers.required(kind, Basis.EMPLOYMENT, date(1985, 2, 13), DAY)
     assert ("old_card" in [paper.item for paper in needed]) == old_card
 
 

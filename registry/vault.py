@@ -1,0 +1,141 @@
+"""Personal data at rest: the one front door to sealing them and finding them again (residence.md 4, 17).
+
+A register keeps the personal fields of a row as one value that the HSM sealed (command 80, AES-256-GCM) with
+the table and the row's key bound to it: moved to another row it does not open. A number is found by its keyed
+index (command 84, HMAC-SHA-256), which differs from register to register, so two registers' lists do not join.
+The only index that crosses is the residence register's own, once, in `PersonLinked`.
+
+Who builds a `Database` gives it a vault with `attach`; without one no personal data can be read or written,
+and everything else goes on. Registers never see a key, only the names of two slots of the key directory.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from core.db import Database, Tx
+from core.errors import Rejected, Unavailable
+from hsm_sim.client import Hsm, KeySlots
+from hsm_sim.data_requests import (
+    MAX_DATA,
+    MAX_ENTRIES,
+    DecryptFields,
+    EncryptFields,
+    Entry,
+    KeyedIndex,
+)
+
+SCOPE = "registers"
+USAGE_DATA, USAGE_INDEX = "D0", "M7"
+INDEX_DIGITS = 32
+MAX_FRAME_BYTES = 7_000  # of 8,192 with every field's own length and the frame's head
+_INFO = "vault"
+
+Personal = Mapping[str, str]
+"""The personal fields of one row, by name."""
+
+
+class Place(NamedTuple):
+    """Where a sealed value stands: the table's name and the row's key."""
+
+    table: str
+    row: str
+
+    @property
+    def context(self) -> bytes:
+        """Bound to the sealed value: it opens nowhere else."""
+        return f"{self.table}.sealed.{self.row}".encode()
+
+
+class Vault:
+    """Seals, opens and indexes through an HSM (role DATA). Safe to share between threads when the port is.
+
+    Every method raises the errors of `hsm_sim.errors`: HSM-01 when a value was altered or stands in another
+    row, HSM-F0 when the day's quota of indexes is used up, HSM-GONE when the HSM does not answer.
+    """
+
+    def __init__(self, hsm: Hsm, slots: KeySlots) -> None:
+        """Raises NotFound HSM-NO-KEY when the directory has no key for the registers."""
+        self._hsm = hsm
+        self._data, self._index = _newest(slots, USAGE_DATA), _newest(slots, USAGE_INDEX)
+
+    def seal(self, rows: Sequence[tuple[Place, Personal]]) -> list[bytes]:
+        """The personal fields of each row, sealed. Raises Rejected E-SEAL-SIZE above 1,024 bytes a row."""
+        found: list[bytes] = []
+        for frame in _frames(Entry(place.context, _packed(fields)) for place, fields in rows):
+            found += self._hsm.call(EncryptFields(self._data, frame))
+        return found
+
+    def open(self, rows: Sequence[tuple[Place, bytes]]) -> list[dict[str, str]]:
+        """The personal fields of each row again."""
+        found: list[dict[str, str]] = []
+        for frame in _frames(Entry(place.context, sealed) for place, sealed in rows):
+            found += map(json.loads, self._hsm.call(DecryptFields(self._data, frame)))
+        return found
+
+    def index(self, register: str, kind: str, values: Iterable[str]) -> list[str]:
+        """32 hex digits for each value: how `register` finds a number of this kind without keeping it."""
+        found: list[str] = []
+        for frame in _frames(Entry(kind.encode(), value.encode()) for value in values):
+            answer = self._hsm.call(KeyedIndex(self._index, frame, register.encode()))
+            found += [one.hex() for one in answer]
+        return found
+
+
+def attach(db: Database, vault: Vault) -> None:
+    """Every transaction of `db` works with this vault from now on."""
+    db.info[_INFO] = vault
+
+
+def of(tx: Tx) -> Vault:
+    """The vault of a transaction. Raises Unavailable VAULT-NONE: this program has no HSM for personal data."""
+    vault = tx.info.get(_INFO)
+    if not isinstance(vault, Vault):
+        raise Unavailable("VAULT-NONE", "no HSM for personal data is connected")
+    return vault
+
+
+def seal(tx: Tx, table: str, row: str, fields: Personal) -> bytes:
+    """The personal fields of one row, sealed. Raises Unavailable VAULT-NONE, Rejected E-SEAL-SIZE, HSM-…."""
+    return of(tx).seal([(Place(table, row), fields)])[0]
+
+
+def open_row(tx: Tx, table: str, row: str, sealed: bytes) -> dict[str, str]:
+    """The personal fields of one row. Raises Unavailable VAULT-NONE, EvidenceMismatch HSM-01, HSM-…."""
+    return of(tx).open([(Place(table, row), sealed)])[0]
+
+
+def citizen_index(tx: Tx, register: str, citizen_id: str) -> str:
+    """How `register` finds a person of this citizen number (normalised, 18 characters)."""
+    return of(tx).index(register, "citizen_id", [citizen_id])[0]
+
+
+def _newest(slots: KeySlots, usage: str) -> str:
+    versions = [
+        int(key.version, 16)
+        for key in slots.keys_known
+        if (key.usage, key.scope, key.state) == (usage, SCOPE, "ACTIVE")
+    ]
+    return slots.find(usage, SCOPE, max(versions, default=1))
+
+
+def _packed(fields: Personal) -> bytes:
+    data = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > MAX_DATA:
+        raise Rejected("E-SEAL-SIZE", "personal fields are too long", bytes=len(data))
+    return data
+
+
+def _frames(entries: Iterable[Entry]) -> Iterator[tuple[Entry, ...]]:
+    """As many entries together as one frame of the HSM takes."""
+    frame: list[Entry] = []
+    size = 0
+    for entry in entries:
+        more = len(entry.context) + len(entry.data)
+        if frame and (len(frame) == MAX_ENTRIES or size + more > MAX_FRAME_BYTES):
+            yield tuple(frame)
+            frame, size = [], 0
+        frame.append(entry)
+        size += more
+    if frame:
+        yield tuple(frame)
