@@ -88,8 +88,6 @@ def read_secrets() -> list[bytes]:
 
 def _listen(hsm: Hsm, serving: Serving, tell: Callable[[str], None]) -> None:
     server = HsmServer(Engine(hsm), serving.certificates, serving.header_length)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: server.stop())
     ready: dict[str, str | int] = {
         "schema": READY, "hsm": hsm.log.name, "firmware": hsm.firmware,
     }  # fmt: skip
@@ -99,7 +97,10 @@ def _listen(hsm: Hsm, serving: Serving, tell: Callable[[str], None]) -> None:
         if serving.bulk_socket is not None:
             server.start_bulk_socket(serving.bulk_socket)
     except OSError as error:
+        server.close()
         raise HsmBusy("HSM-PORT", f"cannot listen: {error.strerror}") from None
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: server.stop())
     if not serving.stay:
         _end_with_input(server, tell)
     sys.stdout.write(json.dumps(ready) + "\n")

@@ -128,7 +128,7 @@ class HsmServer:
                     tick = self.now() + TICK_SECONDS
                     self._tick()
         finally:
-            self._close()
+            self.close()
 
     def stop(self) -> None:
         """End `run`; may be called from a signal handler or another thread."""
@@ -167,7 +167,8 @@ class HsmServer:
                 _LOG.warning("connection closed: idle")
                 link.end()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End all connections and listeners; `run` does it by itself."""
         for opened in self._listeners:
             opened.close()
         for link in list(self._links):

@@ -1,0 +1,167 @@
+"""The server's loop in this process: frames of other shapes, clients that stall, strangers, bugs."""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from core.errors import CityError
+from hsm_sim import link, serve, server
+from hsm_sim.certificates import make_certificates
+from hsm_sim.clients import Policy
+from hsm_sim.engine import Engine
+from hsm_sim.serve import Serving
+from hsm_sim.server import HsmServer
+from hsm_sim.tcp import ClientTls
+from tests.hsm_bench import KnownKeys
+
+Start = Callable[..., int]
+SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnownKeys]:
+    folder = tmp_path_factory.mktemp("listening")
+    made = KnownKeys(folder / "hsm")
+    known = make_certificates(folder / "certificates", made.hsm._clock)
+    made.hsm.policy = Policy().with_clients(known)
+    made.certificates = folder / "certificates"  # type: ignore[attr-defined]
+    yield made
+    made.hsm.log.close()
+
+
+@pytest.fixture
+def start(bench: KnownKeys) -> Iterator[Start]:
+    running: list[tuple[HsmServer, Thread]] = []
+
+    def run(header_length: int = 4, frame_limit: int = 8192) -> int:
+        bench.hsm.frame_limit = frame_limit
+        made = HsmServer(Engine(bench.hsm), bench.certificates, header_length)  # type: ignore[attr-defined]
+        port = made.start()
+        thread = Thread(target=made.run)
+        thread.start()
+        running.append((made, thread))
+        return port
+
+    yield run
+    for made, thread in running:
+        made.stop()
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def connect(bench: KnownKeys, port: int) -> ssl.SSLSocket:
+    context = ClientTls.of(bench.certificates, "monitor").context()  # type: ignore[attr-defined]
+    plain = socket.create_connection(("127.0.0.1", port), SECONDS)
+    return context.wrap_socket(plain, server_hostname="hsm.local")
+
+
+def frame(body: bytes) -> bytes:
+    return len(body).to_bytes(2, "big") + body
+
+
+def answer(one: ssl.SSLSocket) -> bytes:
+    """The next frame's body; b"" when the connection ends instead."""
+    taken = b""
+    while len(taken) < 2 or len(taken) < 2 + int.from_bytes(taken[:2], "big"):
+        piece = one.recv(2 - len(taken) if len(taken) < 2 else 65_536)
+        if not piece:
+            return b""
+        taken += piece
+    return taken[2:]
+
+
+@pytest.mark.parametrize("header", [b"", b"a header of 16 c"])
+def test_a_header_has_the_length_of_its_listener(
+    bench: KnownKeys, start: Start, header: bytes
+) -> None:
+    with connect(bench, start(len(header))) as one:
+        one.sendall(frame(header + b"B20002hi\x19t"))
+        assert answer(one) == header + b"B300hi\x19t"
+
+
+def test_longer_frames_where_they_are_allowed(bench: KnownKeys, start: Start) -> None:
+    long = frame(b"0001B2" + b"4E20" + b"x" * 20_000)
+    with connect(bench, start(frame_limit=32_767)) as one:
+        one.sendall(long)
+        assert len(answer(one)) == 20_008
+    with connect(bench, start(frame_limit=8192)) as one:
+        one.sendall(long)
+        assert answer(one) == b""
+
+
+def test_who_does_not_read_waits_alone_and_loses_nothing(bench: KnownKeys, start: Start) -> None:
+    port, count = start(), 400
+    with connect(bench, port) as slow, connect(bench, port) as other:
+        sender = Thread(
+            target=lambda: [slow.sendall(frame(b"%04dB21F40" % n + b"x" * 8000)) for n in range(count)]
+        )  # fmt: skip
+        sender.start()
+        for n in range(50):
+            other.sendall(frame(b"%04dB20000" % n))
+            assert answer(other) == b"%04dB300" % n
+        for n in range(count):
+            assert answer(slow)[:8] == b"%04dB300" % n
+        sender.join(SECONDS)
+        assert not sender.is_alive()
+
+
+def test_strangers_in_their_handshake_are_few_and_not_for_long(
+    bench: KnownKeys, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_HANDSHAKES", 3)
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0)
+    monkeypatch.setattr(server, "TICK_SECONDS", 0.05)
+    port = start()
+    silent = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in range(3)]
+    silent.append(socket.create_connection(("127.0.0.1", port), SECONDS))
+    for one in silent:  # the fourth at once, the others when their time is over
+        assert one.recv(1) == b""
+        one.close()
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 5)
+    with connect(bench, port) as one:
+        one.sendall(frame(b"0001B20000"))
+        assert answer(one) == b"0001B300"
+
+
+def test_a_bug_ends_its_connection_and_no_other(
+    bench: KnownKeys,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port, real = start(), link.Link.answer
+
+    def broken(self: link.Link, answers: list[bytes], asked: int) -> None:
+        if b"bug!" in answers[0]:
+            raise ValueError("key 0123456789ABCDEF is bad")
+        real(self, answers, asked)
+
+    monkeypatch.setattr(link.Link, "answer", broken)
+    with connect(bench, port) as one, connect(bench, port) as other:
+        one.sendall(frame(b"0001B20004bug!"))
+        assert answer(one) == b""
+        other.sendall(frame(b"0002B20000"))
+        assert answer(other) == b"0002B300"
+    assert "ValueError" in caplog.text
+    assert "0123456789" not in caplog.text
+
+
+def test_a_port_that_is_taken_is_said_so(bench: KnownKeys, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = Serving(tmp_path, bench.certificates, port=taken.getsockname()[1])  # type: ignore[attr-defined]
+        with pytest.raises(CityError, match="HSM-PORT"):
+            serve._listen(bench.hsm, wanted, lambda _: None)
+
+
+def test_the_socket_of_an_earlier_run_is_replaced(bench: KnownKeys, tmp_path: Path) -> None:
+    path = tmp_path / "bulk"
+    for _ in range(2):
+        made = HsmServer(Engine(bench.hsm), bench.certificates)  # type: ignore[attr-defined]
+        made.start_bulk_socket(path)
+        made.stop()
+        made.run()
+    assert path.stat().st_mode & 0o077 == 0
