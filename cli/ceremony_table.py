@@ -3,7 +3,9 @@
 import getpass
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cli.output import note
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from hsm_sim.ceremony.people import Person
     from hsm_sim.ceremony.room import Room
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 CLEAR_SCREEN = "\x1b[2J\x1b[3J\x1b[H"
 
 

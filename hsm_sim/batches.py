@@ -12,8 +12,9 @@ from datetime import date
 from pathlib import Path
 
 from core.clock import Clock, business_date
+from hsm_sim.durable import LogUnavailable
 from hsm_sim.errors import refusal
-from hsm_sim.log import AuditLog, LogUnavailable
+from hsm_sim.log import AuditLog
 
 FOLDER = "batches"
 METHODS = ("12", "14", "52")

@@ -14,9 +14,9 @@ from typing import Any
 from core.errors import Rejected
 from hsm_sim import canonical
 from hsm_sim.client import Role
+from hsm_sim.durable import write_whole
 from hsm_sim.errors import HsmMismatch
 from hsm_sim.limits import Limits
-from hsm_sim.log import write_whole
 
 POLICY_FILE = "policy.json"
 SWITCHABLE = frozenset({"46", "48"})

@@ -17,9 +17,10 @@ from typing import Any
 from core.errors import CityError, Rejected
 from hsm_sim import canonical, keyblock
 from hsm_sim.client import SLOTS_FILE, KeySlot, KeySlots
+from hsm_sim.durable import write_whole
 from hsm_sim.errors import HsmMismatch
 from hsm_sim.kcv import block_check, derived_key
-from hsm_sim.log import AuditLog, write_whole
+from hsm_sim.log import AuditLog
 from hsm_sim.secret import SecretKey
 
 STORE_FILE = "keystore.json"

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import Rejected
 from hsm_sim import canonical
+from hsm_sim.durable import write_whole
 from hsm_sim.errors import HsmForbidden, HsmMismatch
-from hsm_sim.log import write_whole
 from hsm_sim.secret import SecretKey
 
 LMK_FILE = "lmk.json"

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core import merkle
 from core.clock import Clock
-from core.errors import EvidenceMismatch, Unavailable
+from core.errors import EvidenceMismatch
 from hsm_sim import canonical, log_copy, note
+from hsm_sim.durable import LogUnavailable, check_same_file, sync_folder, write_whole
 from hsm_sim.notice import banner
 
 FORMAT = 1
@@ -28,10 +29,6 @@ MAX_LINES_PER_READ = 256
 CHECKPOINT_EVERY = timedelta(minutes=10)
 NO_LINE = "0" * 64
 LOG, HEAD, CHECKPOINTS = "log.jsonl", "head.json", "checkpoints"
-
-
-class LogUnavailable(Unavailable):
-    """The log cannot be written, so nothing may be done (error F3)."""
 
 
 class LogDamaged(EvidenceMismatch):
@@ -100,7 +97,7 @@ class AuditLog:
             "vkey": key.vkey,
         }
         log.append("log.genesis", {**body, "statement": statement} if statement else body)
-        _sync_folder(home)
+        sync_folder(home)
         return log
 
     @classmethod
@@ -378,39 +375,6 @@ class AuditLog:
             return note.Checkpoint(self.name, 0, merkle.EMPTY_ROOT)
         head = canonical.decode(path.read_bytes())
         return note.Checkpoint(str(head["hsm"]), int(head["size"]), bytes.fromhex(head["root"]))
-
-
-def check_same_file(descriptor: int, path: Path) -> None:
-    """Raise LogUnavailable when an open file was replaced or unlinked (R-29)."""
-    try:
-        held, named = os.fstat(descriptor), path.stat()
-    except OSError:
-        raise LogUnavailable("HSM-F3", f"{path.name} is closed or gone") from None
-    if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
-        raise LogUnavailable("HSM-F3", f"{path.name} was replaced")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a private file so that a crash leaves the old or the new one; raises LogUnavailable."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise LogUnavailable("HSM-F3", f"writing {path.name} failed: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_chain(lines: Sequence[bytes]) -> None:

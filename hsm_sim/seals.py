@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core import merkle
 from core.errors import Rejected
 from hsm_sim import canonical, note
+from hsm_sim.durable import write_whole
 from hsm_sim.errors import HsmMismatch
-from hsm_sim.log import write_whole
 from hsm_sim.secret import SecretKey
 
 SEALS_FILE = "seals.json"

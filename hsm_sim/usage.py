@@ -16,7 +16,8 @@ from typing import Any
 
 from core.clock import Clock
 from hsm_sim import canonical
-from hsm_sim.log import AuditLog, LogUnavailable, check_same_file
+from hsm_sim.durable import LogUnavailable, check_same_file
+from hsm_sim.log import AuditLog
 
 OPS = "ops"
 LIMIT = 10_000

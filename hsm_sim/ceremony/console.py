@@ -18,7 +18,8 @@ from core.clock import Clock
 from core.errors import NotAllowed, Rejected
 from hsm_sim import canonical, note
 from hsm_sim.ceremony.script import KEY_MAKING, Script, Step
-from hsm_sim.log import NO_LINE, AuditLog, write_whole
+from hsm_sim.durable import write_whole
+from hsm_sim.log import NO_LINE, AuditLog
 
 COMPONENT_LIFE = timedelta(minutes=15)
 SCRIPTS = "scripts"

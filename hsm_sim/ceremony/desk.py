@@ -23,8 +23,9 @@ from hsm_sim.ceremony.run import CeremonyRun
 from hsm_sim.ceremony.script import POLICY, Script
 from hsm_sim.ceremony.words import groups, words
 from hsm_sim.device import Hsm
+from hsm_sim.durable import write_whole
 from hsm_sim.lmkfile import Argon2
-from hsm_sim.log import LOG, write_whole
+from hsm_sim.log import LOG
 from hsm_sim.log_copy import COPY_FILE
 
 SECRET_BYTES = 32

@@ -15,7 +15,7 @@ from hsm_sim.ceremony.city import make_people
 from hsm_sim.ceremony.desk import read_small
 from hsm_sim.ceremony.people import Person
 from hsm_sim.ceremony.room import UnattendedRoom
-from hsm_sim.log import write_whole
+from hsm_sim.durable import write_whole
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from hsm_sim import canonical, note
 from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.desk import keep_copy
 from hsm_sim.ceremony.script import POLICY
-from hsm_sim.log import MAX_LINE_BYTES, AuditLog, LogDamaged, LogUnavailable
+from hsm_sim.durable import LogUnavailable
+from hsm_sim.log import MAX_LINE_BYTES, AuditLog, LogDamaged
 from hsm_sim.usage import UsageMeter
 from tests.ceremony_bench import START, City
 

@@ -205,7 +205,7 @@ def test_an_error_inside_says_41_and_nothing_else(
 def test_what_cannot_be_counted_is_not_answered(
     bench: KnownKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsm_sim.log import LogUnavailable
+    from hsm_sim.durable import LogUnavailable
 
     def full(*_: Any, **__: Any) -> None:
         raise LogUnavailable("HSM-F3", "no space")
