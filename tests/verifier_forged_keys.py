@@ -197,6 +197,14 @@ def one_ops_file_missing(a):
     (a.folder / "ops" / "2.jsonl").unlink()
 
 
+def fair_changes_of_keys(a):
+    """No forgery: a key with dates that was used within them, and a crash that is owned up to."""
+    dated(a, **{"from": "2026-03-01", "until": "2026-03-01"})
+    crashed_in_the_last_interval(
+        a, {"clean": False, "firmware": "0001-SIM0", "unaccounted": 10_000}
+    )
+
+
 KEY_FORGERIES = [
     (exported_under_a_ghost, "KEY-ORIGIN"),
     (batch_of_a_ghost, "KEY-ORIGIN"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.ceremony_bench import City
-from tests.unit.hsm_sim.test_verifier_vectors import FILE
+from tests.verifier_cases import FILE
 
 PAGE = Path(__file__).parents[3] / "docs" / "auditors.md"
 

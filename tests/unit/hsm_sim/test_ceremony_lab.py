@@ -9,7 +9,7 @@ from cli import ceremony
 from core.errors import Rejected
 from hsm_sim.ceremony import lab, verifier
 from tests.ceremony_bench import City
-from tests.unit.hsm_sim.test_verifier_vectors import CEREMONY, lay_out
+from tests.verifier_cases import CEREMONY, lay_out
 
 
 @pytest.fixture

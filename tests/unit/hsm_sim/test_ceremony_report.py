@@ -11,7 +11,7 @@ from core.errors import NotFound, Rejected
 from hsm_sim.ceremony import report, verifier
 from hsm_sim.ceremony.envelope import check_value
 from hsm_sim.notice import NOTICES, banner
-from tests.unit.hsm_sim.test_verifier_vectors import CEREMONY, lay_out
+from tests.verifier_cases import CEREMONY, lay_out
 
 NEEDS_FONT = pytest.mark.skipif(
     not any((Path(folder) / report.FONT).is_file() for folder in report.FONT_FOLDERS),

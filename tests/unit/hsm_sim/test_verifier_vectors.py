@@ -2,9 +2,7 @@
 
 import ast
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -14,37 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from core import merkle
 from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.report import RULES_ZH, bilingual
-
-ROOT = Path(__file__).parents[3]
-VECTORS = json.loads((ROOT / "tests/vectors/hsm-ceremony.json").read_text("utf-8"))
-CEREMONY = VECTORS["ceremony"]
-FILE = Path(verifier.__file__)
+from tests.verifier_cases import CEREMONY, FILE, VECTORS, alone, lay_out, patched
 
 
 def group(name):
     return [pytest.param(t["in"], t["out"], id=t["id"]) for t in VECTORS["groups"][name]["tests"]]
-
-
-def lay_out(folder: Path, bundle) -> Path:
-    """A bundle of the vectors as a folder."""
-    for name in ("checkpoints", "scripts", "ops"):
-        (folder / name).mkdir(parents=True)
-    (folder / "log.jsonl").write_bytes("".join(line + "\n" for line in bundle["log"]).encode())
-    (folder / "keys.json").write_bytes(bundle["keys"].encode())
-    for number, text in enumerate(bundle["checkpoints"], 1):
-        (folder / "checkpoints" / f"{number:03d}.txt").write_bytes(text.encode())
-    for name, text in bundle["scripts"].items():
-        (folder / "scripts" / f"{name}.json").write_bytes(text.encode())
-    for name, text in bundle["ops"].items():
-        (folder / "ops" / f"{name}.jsonl").write_bytes(text.encode())
-    return folder
-
-
-def patched(patch):
-    bundle = {**CEREMONY["bundle"], **{name: part for name, part in patch.items() if name != "log"}}
-    if "log" in patch:
-        bundle["log"] = bundle["log"][: patch["log"]["keep"]] + patch["log"]["then"]
-    return bundle
 
 
 @pytest.fixture
@@ -158,19 +130,6 @@ def test_the_verifier_is_lonely():
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module)
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
-
-
-def alone(folder: Path, *arguments: str):
-    """The copied file, run in an empty place with nothing of ours on the path."""
-    program = folder / "verifier.py"
-    program.write_bytes(FILE.read_bytes())
-    return subprocess.run(
-        [sys.executable, "-I", program, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_it_runs_alone_and_its_exit_status_is_the_answer(tmp_path, honest):
