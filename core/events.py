@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, String, Text, func, select, text
+from sqlalchemy import BigInteger, Integer, String, Text, func, insert, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import Clock
@@ -96,12 +96,28 @@ def append(
     tx: Tx, clock: Clock, kind: str, subject: str, *, actor: str = "system", **data: Any
 ) -> None:
     """Append one event in the caller's transaction. An uncatalogued kind is a programming error."""
+    tx.add(EventRow(**_columns(clock, kind, subject, actor, data)))
+
+
+def append_all(
+    tx: Tx, clock: Clock, actor: str, happened: Sequence[tuple[str, str, Mapping[str, Any]]]
+) -> None:
+    """Append events of one actor in one statement, in order: (kind, subject, data)."""
+    if happened:
+        rows = [_columns(clock, kind, subject, actor, data) for kind, subject, data in happened]
+        tx.execute(insert(EventRow), rows)
+
+
+def _columns(
+    clock: Clock, kind: str, subject: str, actor: str, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A row of `EventRow`. An uncatalogued kind and too many data are bugs of the caller."""
     if kind not in kinds():
         raise AssertionError(f"event kind {kind} is not in any events.toml")
     packed = json.dumps(data, ensure_ascii=False, sort_keys=True)
     if len(packed) > MAX_DATA_CHARS:
         raise AssertionError(f"event {kind} carries more than {MAX_DATA_CHARS} characters")
-    tx.add(EventRow(at=clock.now(), kind=kind, subject=subject, actor=actor, data=packed))
+    return {"at": clock.now(), "kind": kind, "subject": subject, "actor": actor, "data": packed}
 
 
 def after(

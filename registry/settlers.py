@@ -10,9 +10,8 @@ from datetime import date, timedelta
 from core.clock import Clock, business_date
 from core.db import Tx
 from registry import synthetic
-from registry.dormancy import engine
+from registry.dormancy import day_post
 from registry.employment import service as employment
-from registry.exchange import delivery
 from registry.points.places import Point, all_points
 from registry.rental import address
 from registry.rental import service as rental
@@ -87,7 +86,7 @@ def deliver_all(tx: Tx, clock: Clock) -> int:
     """Hand every waiting message to the residence register; returns how many were taken in."""
     taken = 0
     for _ in range(MAX_DELIVERIES):
-        run = delivery.deliver(tx, clock, "residence", engine.HANDLERS)
+        run = day_post.deliver_page(tx, clock)
         taken += run.taken
         if not (run.taken or run.repeated or run.refused):
             return taken

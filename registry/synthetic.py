@@ -13,7 +13,7 @@ from registry.identifiers import make_citizen_id, make_organisation_code
 from registry.points.places import all_points
 
 SEED = 20070501
-MAX_RESIDENTS = 20_000
+MAX_RESIDENTS = 200_000  # the whole district of residence.md 18 and a margin
 PRESENT_DAY = date(2007, 5, 1)
 
 _PROVINCES = (
@@ -50,7 +50,7 @@ _SECTORS = ("物流", "珠宝", "电子", "玩具", "餐饮", "酒店", "商贸"
 _FANCIES = ("海晖", "东港", "盐海", "明星", "永泰", "鹏程", "新洲", "瑞丰", "恒安", "金沙")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, slots=True)
 class Resident:
     """One synthetic person. `sex` GB/T 2261.1, `ethnic` GB/T 3304."""
 
@@ -68,7 +68,7 @@ class Resident:
         return portrait.draw(self.citizen_id, self.sex, age)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Employer:
     """One synthetic employer at one of the addresses."""
 
@@ -78,7 +78,7 @@ class Employer:
     headcount: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """One coded dwelling; `station` is the rental station that looks after it."""
 
@@ -130,7 +130,7 @@ def _name(dice: random.Random, sex: int) -> str:
 
 
 def addresses(count: int, seed: int = SEED) -> list[Address]:
-    """`count` different rooms, spread over the 18 communities in turn."""
+    """`count` rooms with different codes and texts, spread over the 18 communities in turn."""
     dice = random.Random(f"addresses:{seed}")  # noqa: S311 - invented places
     stations = [point for point in all_points() if point.kind == "rental"]
     per_street: dict[str, int] = {}
@@ -139,6 +139,7 @@ def addresses(count: int, seed: int = SEED) -> list[Address]:
         per_street[point.street] = per_street.get(point.street, 0) + 1
         community[point.code] = per_street[point.street]
     found: dict[str, Address] = {}
+    texts = set[str]()
     while len(found) < count:
         point = stations[len(found) % len(stations)]
         building, floor, room = dice.randrange(1, 900), dice.randrange(1, 8), dice.randrange(1, 9)
@@ -146,7 +147,9 @@ def addresses(count: int, seed: int = SEED) -> list[Address]:
         code = f"{point.street}{community[point.code]:03d}{grid:02d}{building:05d}{floor:03d}{room:03d}"
         road = dice.choice(_STREETS[point.street])
         text = f"盐田区{road}{building}号{floor}{room:02d}房"
-        found.setdefault(code, Address(code, text, point.code))
+        if code not in found and text not in texts:  # one road runs through several communities
+            texts.add(text)
+            found[code] = Address(code, text, point.code)
     return list(found.values())
 
 

@@ -43,7 +43,7 @@ def risk(tx: Tx, account: EmployerRow, day: date, seen_at_address: int = 0) -> R
     `seen_at_address`: workers that register counts at the employer's building, as it told on request.
     """
     first = day - LOOK_BACK
-    mine = [r for r in lateness.reports(tx, first, day) if r.employer == account.code]
+    mine = lateness.reports(tx, first, day, of_employer=account.code)
     late = W_LATE * sum(r.late > 0 for r in mine) // len(mine) if mine else 0
     active = headcount(tx, account.id, day)
     before = headcount(tx, account.id, first)

@@ -28,16 +28,20 @@ class Report:
     by_inspection: bool
 
 
-def reports(tx: Tx, first: date, last: date, policy: Policy = PILOT) -> list[Report]:
-    """All hires and ends that happened from `first` to `last` and were accepted."""
-    rows = tx.execute(
+def reports(
+    tx: Tx, first: date, last: date, policy: Policy = PILOT, of_employer: str = ""
+) -> list[Report]:
+    """All hires and ends that happened from `first` to `last` and were accepted, or those of one employer."""
+    query = (
         select(EmploymentRow, EmployerRow)
         .join(EmployerRow, EmployerRow.id == EmploymentRow.employer_id)
         .where(EmploymentRow.withdrawn_at.is_(None))
         .order_by(EmploymentRow.id)
     )
+    if of_employer:
+        query = query.where(EmployerRow.code == of_employer)
     found = []
-    for row, employer in rows:
+    for row, employer in tx.execute(query):
         street = employer.address_code[:STREET_DIGITS]
         if first <= row.start <= last:
             late = days_late(row.start, row.reported_at, policy)

@@ -1,9 +1,9 @@
 """Workers as the employment register knows them: found by keyed index, number and name under seal."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from core.clock import Clock, business_date
 from core.db import Tx, queue_for
@@ -39,6 +39,35 @@ def opened(tx: Tx, rows: Sequence[WorkerRow]) -> list[Worker]:
     """Number and name of each, in few calls of the HSM."""
     sealed = [(Place(WorkerRow.__tablename__, row.id), row.sealed) for row in rows]
     return [Worker(**fields) for fields in vault.of(tx).open(sealed)]
+
+
+def unknown(tx: Tx, citizen_ids: Sequence[str]) -> dict[str, str]:
+    """Those of these normalised citizen numbers that nobody was entered under, with their indexes."""
+    indexes = vault.of(tx).index(SOURCE, "citizen_id", citizen_ids)
+    known = set(
+        tx.scalars(select(WorkerRow.citizen_index).where(WorkerRow.citizen_index.in_(indexes)))
+    )
+    found = zip(citizen_ids, indexes, strict=True)
+    return {citizen_id: index for citizen_id, index in found if index not in known}
+
+
+def admit_all(tx: Tx, clock: Clock, people: Sequence[tuple[Worker, str]]) -> list[tuple[str, str]]:
+    """Add workers whom nobody entered before, each with its index of `unknown`.
+
+    Returns the key of each and the index by which the residence register knows the person, for the caller to tell.
+    """
+    keys = [uuid7(clock.now()) for _ in people]
+    table = WorkerRow.__tablename__
+    sealed = vault.of(tx).seal(
+        [(Place(table, key), asdict(one)) for key, (one, _) in zip(keys, people, strict=True)]
+    )
+    rows = zip(keys, people, sealed, strict=True)
+    tx.execute(
+        insert(WorkerRow),
+        [{"id": key, "citizen_index": index, "sealed": data} for key, (_, index), data in rows],
+    )
+    links = vault.of(tx).index("residence", "citizen_id", [one.citizen_id for one, _ in people])
+    return list(zip(keys, links, strict=True))
 
 
 def admit(tx: Tx, clock: Clock, citizen_id: str, name: str) -> WorkerRow:

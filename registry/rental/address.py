@@ -5,14 +5,16 @@ rename and re-grid are operations of their own that move the people with them an
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
 from registry.exchange import delivery
+from registry.exchange.day_list import News, send_all
 from registry.exchange.messages import Type
 from registry.identifiers import (
     ADDRESS_DIGITS,
@@ -37,21 +39,76 @@ LIFE = ("PROPOSED", "NUMBERED", "PLATED", "CODED", "CARDED", "ACTIVE")
 
 def propose(tx: Tx, clock: Clock, code: str, text: str) -> str:
     """Code a unit; returns the 25 digits. Raises Rejected E-AC-CHECK, E-AC-TEXT, E-AC-DUP (I4)."""
+    row = _coded(clock, code, text, "PROPOSED")
+    if tx.get(AddressRow, row["code"]) is not None:
+        raise Rejected("E-AC-DUP", "the code was used before")
+    tx.add(AddressRow(**row))
+    tx.flush()
+    return str(row["code"])
+
+
+def activate_all(
+    tx: Tx, clock: Clock, rooms: Sequence[tuple[str, str]], by: str = "station"
+) -> None:
+    """`propose` and `activate` of (code, text) lists in whole statements.
+
+    Raises Rejected E-AC-CHECK, E-AC-TEXT, E-AC-DUP; nothing of the list is kept then.
+    """
+    rows = [_coded(clock, code, text, "ACTIVE") for code, text in rooms]
+    codes = [row["code"] for row in rows]
+    used = tx.scalar(select(AddressRow.code).where(AddressRow.code.in_(codes)).limit(1))
+    if used is not None or len(set(codes)) != len(codes):
+        raise Rejected("E-AC-DUP", "the code was used before")
+    tx.execute(insert(AddressRow), rows)
+    tx.execute(
+        insert(PlateRow),
+        [_room_plate(clock, row["code"], row["text"], row["key"], by) for row in rows],
+    )
+    tx.execute(insert(CodeCardRow), [_code_card(clock, code, by) for code in codes])
+    today = business_date(clock.now())
+    send_all(
+        tx, clock, SOURCE,
+        [
+            News(
+                Type.ADDRESS_ACTIVATED, row["code"], today,
+                {"code": row["code"], "text": row["text"]},
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _coded(clock: Clock, code: str, text: str, status: str) -> dict[str, Any]:
+    """A room as a row of `AddressRow`. Raises Rejected E-AC-CHECK, E-AC-TEXT."""
     checked = validate_address_code(code)
     if not checked.ok or len(checked.normalized) != ADDRESS_DIGITS:
         raise Rejected("E-AC-CHECK", "a room has 25 digits")
     if not text.strip() or len(text.encode("utf-16-le")) > 2 * MAX_TEXT:
         raise Rejected("E-AC-TEXT", "the address text does not fit the chip")
-    if tx.get(AddressRow, checked.normalized) is not None:
-        raise Rejected("E-AC-DUP", "the code was used before")
-    tx.add(
-        AddressRow(
-            code=checked.normalized, building=building_code(checked.normalized), text=text,
-            key=normalise(text), status="PROPOSED", changed_at=clock.now(),
-        )
-    )  # fmt: skip
-    tx.flush()
-    return checked.normalized
+    return {
+        "code": checked.normalized, "building": building_code(checked.normalized), "text": text,
+        "key": normalise(text), "status": status, "changed_at": clock.now(),
+    }  # fmt: skip
+
+
+def _room_plate(clock: Clock, code: str, text: str, key: str, by: str) -> dict[str, Any]:
+    """A plate that hangs today with the room's text, as a row of `PlateRow`."""
+    parts, today = parse(text), business_date(clock.now())
+    number, _, sub_no = parts.plate.partition("-")
+    return {
+        "id": uuid7(clock.now()), "kind": "ROOM", "text": text, "key": key, "road": parts.road,
+        "number": int(number or 0), "sub_no": int(sub_no or 0), "code": code, "made_on": today,
+        "hung_on": today, "hung_by": by, "state": "HUNG",
+    }  # fmt: skip
+
+
+def _code_card(clock: Clock, code: str, by: str) -> dict[str, Any]:
+    """A code card that is posted today, as a row of `CodeCardRow`."""
+    today, symbol = business_date(clock.now()), print_address_code(code).replace("-", "")
+    return {
+        "id": uuid7(clock.now()), "code": code, "symbol": symbol, "printed_on": today,
+        "posted_on": today, "posted_by": by,
+    }  # fmt: skip
 
 
 def hang_plate(tx: Tx, clock: Clock, code: str, by: str, temporary: bool = False) -> str:
@@ -61,13 +118,7 @@ def hang_plate(tx: Tx, clock: Clock, code: str, by: str, temporary: bool = False
     """
     row = _row(tx, code)
     _step(row, "PROPOSED", "NUMBERED", clock)
-    parts, today = parse(row.text), business_date(clock.now())
-    number, _, sub_no = parts.plate.partition("-")
-    plate = PlateRow(
-        id=uuid7(clock.now()), kind="ROOM", text=row.text, key=row.key, road=parts.road,
-        number=int(number or 0), sub_no=int(sub_no or 0), temporary=temporary, code=code,
-        made_on=today, hung_on=today, hung_by=by, state="HUNG",
-    )  # fmt: skip
+    plate = PlateRow(**_room_plate(clock, code, row.text, row.key, by), temporary=temporary)
     tx.add(plate)
     _step(row, "NUMBERED", "PLATED", clock)
     tx.flush()
@@ -142,15 +193,7 @@ def rename(tx: Tx, clock: Clock, code: str, text: str) -> None:
         select(PlateRow).where(PlateRow.code == code, PlateRow.state == "HUNG")
     ):
         plate.state = "REMOVED"
-    parts = parse(text)
-    number, _, sub_no = parts.plate.partition("-")
-    tx.add(
-        PlateRow(
-            id=uuid7(clock.now()), kind="ROOM", text=text, key=row.key, road=parts.road,
-            number=int(number or 0), sub_no=int(sub_no or 0), code=code, made_on=today,
-            hung_on=today, hung_by="station", state="HUNG",
-        )
-    )  # fmt: skip
+    tx.add(PlateRow(**_room_plate(clock, code, text, row.key, "station")))
     _replace_card(tx, clock, code)
     payload = {"code": code, "text": text, "before": before}
     delivery.send(tx, clock, SOURCE, Type.ADDRESS_RENAMED, code, today, payload)
@@ -225,12 +268,7 @@ def reassign(tx: Tx, clock: Clock, row: OccupancyRow, code: str) -> None:
 
 
 def _new_card(tx: Tx, clock: Clock, code: str, by: str) -> str:
-    today = business_date(clock.now())
-    symbol = print_address_code(code).replace("-", "")
-    card = CodeCardRow(
-        id=uuid7(clock.now()), code=code, symbol=symbol, printed_on=today, posted_on=today,
-        posted_by=by,
-    )  # fmt: skip
+    card = CodeCardRow(**_code_card(clock, code, by))
     tx.add(card)
     tx.flush()
     return card.id

@@ -1,9 +1,9 @@
 """Occupants as the rental register knows them: found by keyed index, number and name under seal."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from core.clock import Clock, business_date
 from core.db import Tx, queue_for
@@ -34,6 +34,35 @@ def opened(tx: Tx, rows: Sequence[OccupantRow]) -> list[Occupant]:
     """Number and name of each, in few calls of the HSM."""
     sealed = [(Place(OccupantRow.__tablename__, row.id), row.sealed) for row in rows]
     return [Occupant(**fields) for fields in vault.of(tx).open(sealed)]
+
+
+def unknown(tx: Tx, citizen_ids: Sequence[str]) -> dict[str, str]:
+    """Those of these normalised citizen numbers that nobody was entered under, with their indexes."""
+    found = indexes(tx, citizen_ids)
+    rows = select(OccupantRow.citizen_index).where(OccupantRow.citizen_index.in_(found))
+    known = set(tx.scalars(rows))
+    return {cid: index for cid, index in zip(citizen_ids, found, strict=True) if index not in known}
+
+
+def admit_all(
+    tx: Tx, clock: Clock, people: Sequence[tuple[Occupant, str]]
+) -> list[tuple[str, str]]:
+    """Add occupants whom nobody entered before, each with its index of `unknown`.
+
+    Returns the key of each and the index by which the residence register knows the person, for the caller to tell.
+    """
+    keyed = [(uuid7(clock.now()), one, index) for one, index in people]
+    table = OccupantRow.__tablename__
+    sealed = vault.of(tx).seal([(Place(table, key), asdict(one)) for key, one, _ in keyed])
+    tx.execute(
+        insert(OccupantRow),
+        [
+            {"id": key, "citizen_index": index, "sealed": data}
+            for (key, _, index), data in zip(keyed, sealed, strict=True)
+        ],
+    )
+    links = vault.of(tx).index("residence", "citizen_id", [one.citizen_id for _, one, _ in keyed])
+    return [(key, link) for (key, _, _), link in zip(keyed, links, strict=True)]
 
 
 def admit(tx: Tx, clock: Clock, citizen_id: str, name: str) -> OccupantRow:

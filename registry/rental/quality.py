@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from core.db import Tx
+from registry.exchange.day_list import PIECE
 from registry.identifiers import BUILDING_DIGITS
 from registry.rental.normalise import normalise
 from registry.rental.tables import AddressRow, CensusRow, CodeCardRow, PlateRow, UnitRow
@@ -54,13 +55,19 @@ def load_census(tx: Tx, counted: Iterable[tuple[str, str, bool]], day: date) -> 
 
     Loading the same census again replaces it. Returns how many lines.
     """
-    count = 0
-    for code, text, rented in counted:
-        kind = BUILDING if len(code) == BUILDING_DIGITS else ROOM
-        tx.merge(CensusRow(code=code, kind=kind, text=text, rented=rented, counted_on=day))
-        count += 1
-    tx.flush()
-    return count
+    lines = [
+        {
+            "code": code, "kind": BUILDING if len(code) == BUILDING_DIGITS else ROOM, "text": text,
+            "rented": rented, "counted_on": day,
+        }
+        for code, text, rented in counted
+    ]  # fmt: skip
+    for first in range(0, len(lines), PIECE):
+        piece = lines[first : first + PIECE]
+        codes = [line["code"] for line in piece]
+        tx.execute(delete(CensusRow).where(CensusRow.code.in_(codes)))
+        tx.execute(insert(CensusRow), piece)
+    return len(lines)
 
 
 def measure(tx: Tx, kind: str = ROOM) -> AddressQuality:

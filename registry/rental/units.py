@@ -1,9 +1,10 @@
 """Rented units, who answers for them, and contracts (residence.md 4.1, 9). Flags warn; they do not block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, insert, or_, select
 
 from core.clock import Clock, business_date
 from core.db import Tx
@@ -48,10 +49,7 @@ def open_unit(tx: Tx, code: str, responsible: str, use: str, capacity: int, stat
     Raises Rejected E-AC-*, E-UNIT (use or capacity), NotFound E-RESPONSIBLE.
     """
     address.active(tx, code)
-    if use not in USES or capacity < 1:
-        raise Rejected("E-UNIT", "use or capacity is wrong")
-    if tx.get(ResponsibleRow, responsible) is None:
-        raise NotFound("E-RESPONSIBLE", "no such owner")
+    _check_unit(tx, responsible, use, capacity)
     tx.merge(
         UnitRow(
             code=code, responsible_id=responsible, use=use, capacity=capacity, station=station,
@@ -59,6 +57,28 @@ def open_unit(tx: Tx, code: str, responsible: str, use: str, capacity: int, stat
         )
     )  # fmt: skip
     tx.flush()
+
+
+def open_all(tx: Tx, responsible: str, use: str, lines: Sequence[tuple[str, int, str]]) -> None:
+    """Register rooms that were activated just now: (code, capacity, station). Raises as `open_unit`."""
+    _check_unit(tx, responsible, use, min((capacity for _, capacity, _ in lines), default=1))
+    tx.execute(
+        insert(UnitRow),
+        [
+            {
+                "code": code, "responsible_id": responsible, "use": use, "capacity": capacity,
+                "station": station, "risk": 0, "open": True,
+            }
+            for code, capacity, station in lines
+        ],
+    )  # fmt: skip
+
+
+def _check_unit(tx: Tx, responsible: str, use: str, capacity: int) -> None:
+    if use not in USES or capacity < 1:
+        raise Rejected("E-UNIT", "use or capacity is wrong")
+    if tx.get(ResponsibleRow, responsible) is None:
+        raise NotFound("E-RESPONSIBLE", "no such owner")
 
 
 def own_unit(tx: Tx, code: str, actor: Actor, responsible: str) -> UnitRow:
