@@ -36,6 +36,7 @@ NOUNS = {
     "report": Noun("report", "app", "Shift, batch, stock and figures. 报表。"),
     "permit": Noun("permit", "app", "Permits and why they sleep. 居住证状态。"),
     "pilot": Noun("pilot", "app", "The pilot: stages, rules, a rehearsal. 试点。"),
+    "service": Noun("service", "app", "Services on the card and their gate. 卡上服务。"),
     "terminal": Noun("terminal", "terminal", "A merchant's terminal. 商户终端。"),
     "host": Noun("host", "app", "The purse host that terminals talk to. 电子钱包主机。"),
     "purse": Noun("purse", "app", "One purse: state and statement. 电子钱包查询。"),

@@ -1,6 +1,6 @@
 """A desk with a reader for the registers' tests: the HSM's part, PIN entry, a card that can be torn out."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import ClassVar
 
 from cardos import spec
@@ -15,6 +15,7 @@ from cardos.residence_records import (
 )  # fmt: skip
 from cardos.slot import Slot
 from core import crypto
+from core.db import Tx
 from core.errors import DeviceFault, EvidenceMismatch
 from registry.dormancy import chip, status
 from registry.dormancy.desk import Scope
@@ -22,13 +23,15 @@ from registry.points.counter import Counter, PinEntry
 from registry.points.places import by_code
 from registry.residence import cards
 from registry.residence.gate import purse_gate
+from registry.services.manifest import shipped
+from registry.services.tables import EnrolmentRow, ServiceRow
 from tests import chip_bench
 from tests.registry_bench import SERIALS, acceptance_of, city
 
 SERIAL = SERIALS[0]
 CHIP = b"CHIP0001".hex().upper()
 PIN = "123456"
-SERVICES = (ServiceEntry(1, 1, True, False), ServiceEntry(2, 1, True, True))
+SERVICES = (ServiceEntry(101, 1, True, False), ServiceEntry(102, 1, True, True))  # labour, rental
 
 
 class BenchDesk:
@@ -108,6 +111,23 @@ class Renumbered(Tearing):
         return self.atr
 
 
+def live_and_used(tx: Tx, now: datetime, code: str, permit_no: str) -> None:
+    """A service that went live long ago, and a holder who uses it."""
+    service = shipped()[code]
+    tx.add(
+        ServiceRow(
+            code=code, number=service.id, version=service.version, state="LIVE", limited_to=None,
+            changed_at=now,
+        )
+    )  # fmt: skip
+    tx.flush()
+    tx.add(
+        EnrolmentRow(
+            permit_no=permit_no, code=code, consent="form 17", enrolled_at=now, active=True
+        )
+    )
+
+
 class Desk23:
     """A city with one permit whose card waits at point 001, and a counter there."""
 
@@ -116,12 +136,12 @@ class Desk23:
         self.slot = Slot("desk")
         self.chip = chip_bench.permit().card
         self.desk = BenchDesk()
-        self.counter = Counter(
-            self.town.db, self.town.clock, self.desk, self.slot, by_code("001"), SERVICES
-        )
+        self.counter = Counter(self.town.db, self.town.clock, self.desk, self.slot, by_code("001"))
         with self.town.db.write() as tx:
             self.permit_no, self.job = self.town.hold_permit(tx, 0, date(2007, 4, 2))
             self.town.make_card(tx, self.permit_no, SERIAL, CHIP)
+            for code in ("labour", "rental"):
+                live_and_used(tx, self.town.clock.now(), code, self.permit_no)
             data = cards.card_data(tx, acceptance_of(tx, self.permit_no))
         self.slot.insert(self.chip)
         with_pending = status.pending_record(data, "001")

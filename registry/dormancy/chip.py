@@ -83,6 +83,15 @@ def write_status(card: CardSession, desk: Desk, card_serial: str, content: ChipC
     return read_status(card, desk, card_serial)
 
 
+def write_services(
+    card: CardSession, desk: Desk, card_serial: str, services: tuple[ServiceEntry, ...]
+) -> None:
+    """Write EF.SVC alone, under line protection; the status record stays. Raises ChipError, DeviceFault."""
+    line = protector(desk, Scope.RESIDENCE, card_serial)
+    card.send(SelectName(AID_RESIDENCE))
+    card.send_protected(UpdateBinary(build_services(services), sfi=FID_SERVICES), line, CHALLENGE)
+
+
 def read_status(card: CardSession, desk: Desk, card_serial: str) -> bytes:
     """EF.STATUS (32 bytes) by a protected read whose MAC the HSM checked: proof of what the chip holds."""
     line = protector(desk, Scope.RESIDENCE, card_serial)

@@ -35,6 +35,7 @@ from registry.residence.domain import Basis, CardState, ChipStatus, Hold, Kind, 
 from registry.residence.permits import Cause
 from registry.residence.tables import CardRow, PermitRow
 from registry.roles import CLERKS, Actor, Role, require
+from registry.services import running
 
 BLOCKED_SCOPES = ((AID_PURSE, Scope.PURSE), (AID_RESIDENCE, Scope.RESIDENCE))
 
@@ -71,14 +72,12 @@ class Counter:
         desk: Desk,
         reader: CardReader,
         point: Point,
-        services: tuple[ServiceEntry, ...] = (),
     ) -> None:
         self._db = db
         self._clock = clock
         self._desk = desk
         self._reader = reader
         self._point = point
-        self._services = services
 
     def hand_over(self, card_serial: str, pin: PinEntry, clerk: Actor) -> ChipStatus:
         """Line 16 of 5.3: PENDING becomes ACTIVE (or DORMANT), the PIN opens, the file is closed.
@@ -111,6 +110,27 @@ class Counter:
         with self._db.write() as tx:
             status.confirm(tx, self._clock, work.ticket.id, read_back, clerk.name)
         return ChipStatus(work.content.record.status)
+
+    def write_services(self, card_serial: str, clerk: Actor) -> tuple[ServiceEntry, ...]:
+        """Bring the services the holder is enrolled in to an issued card; the same again changes nothing.
+
+        Returns EF.SVC as it stands now: asleep only what may be used asleep is switched on. Raises Rejected E-HOT.
+        """
+        require(clerk, *CLERKS)
+        with self._db.write() as tx:
+            card_row = self._issued(tx, card_serial)
+            permit = permits.get(tx, card_row.permit_no)
+            entries = running.card_entries(tx, card_row.permit_no)
+            wanted = chip.services_under(permit.status, entries)
+            chip_no = card_row.chip_serial
+        with self._session(chip_no) as card:
+            chip.write_services(card, self._desk, card_serial, wanted)
+        with self._db.write() as tx:
+            events.append(
+                tx, self._clock, "card.services_written", card_serial, actor=clerk.name,
+                services=len(wanted),
+            )  # fmt: skip
+        return wanted
 
     def write_address(self, card_serial: str, code: str, clerk: Actor) -> None:
         """Add the holder's new dwelling to the chip's address ring, also while asleep.
@@ -192,7 +212,8 @@ class Counter:
         if permit.status not in (ChipStatus.ACTIVE, ChipStatus.DORMANT):
             raise Rejected("E-HOT", f"the permit is {ChipStatus(permit.status).name}")
         ticket = status.issue_ticket(tx, self._clock, card_row.card_serial, self._point.code)
-        content = ChipContent(ticket.record, _chip_basis(permit), self._services)
+        services = running.card_entries(tx, card_row.permit_no)
+        content = ChipContent(ticket.record, _chip_basis(permit), services)
         return _Work(card_row.card_serial, card_row.chip_serial, ticket, content)
 
     def _issued(self, tx: Tx, card_serial: str) -> CardRow:

@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as TooLong
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cardos.residence_records import ServiceEntry
 from core import events
@@ -228,6 +228,28 @@ class HookRunner:
         except Exception as problem:  # a stranger's code: whatever it raises stays here
             return type(problem).__name__
         return ""
+
+
+@dataclass(frozen=True)
+class HookFault:
+    """Failures of one hook that wait for their owner."""
+
+    service: str
+    hook: str
+    problem: str
+    count: int
+
+
+def open_faults(tx: Tx) -> list[HookFault]:
+    """What was not repaired yet, by service, hook and problem."""
+    columns = (HookErrorRow.code, HookErrorRow.hook, HookErrorRow.problem)
+    rows = tx.execute(
+        select(*columns, func.count())
+        .where(HookErrorRow.repaired_at.is_(None))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [HookFault(*row) for row in rows]
 
 
 def _permit_of(event: events.Event) -> str:

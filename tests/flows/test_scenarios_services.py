@@ -15,6 +15,7 @@ from registry.services.manifest import shipped
 from registry.services.running import HookRunner
 from registry.services.tables import HookErrorRow
 from tests.registry_bench import CLERK
+from tests.registry_desk import SERIAL, Desk23, pin_entry
 from tests.registry_story import Story, june
 
 OFFICE = Actor.of("office He", Role.PILOT_OFFICE)
@@ -243,3 +244,31 @@ def test_a_manifest_is_read_strictly(change: tuple[bytes, bytes], word: str) -> 
     with pytest.raises(Rejected, match="E-MANIFEST") as refused:
         manifest.parse(text.replace(*change))
     assert refused.value.facts["word"] == word
+
+
+def test_a_service_reaches_an_issued_card_at_the_counter_and_leaves_it_again() -> None:
+    desk = Desk23()  # labour and rental are live, and the holder uses both
+    desk.counter.hand_over(SERIAL, pin_entry(), CLERK)
+    before = desk.record()
+    with desk.town.db.write() as tx:
+        clock, library = desk.town.clock, shipped()["library"]
+        gate.propose(tx, clock, library, OWNER)
+        for item in CLOSABLE:
+            gate.close_item(tx, clock, "library", item, "minutes of 8 June", OFFICE)
+        for step in (State.REVIEW, State.SANDBOX, State.LIMITED, State.LIVE):
+            gate.sign(tx, clock, "library", step, "pilot office", OFFICE)
+            gate.sign(tx, clock, "library", step, library.owner_org, OWNER)
+            gate.advance(tx, clock, library, step, OFFICE, STREETS["everywhere"])
+        running.enrol(tx, clock, desk.permit_no, "library", "form 17", CLERK)
+    for _ in range(2):  # put on the reader twice: the same three entries
+        desk.counter.write_services(SERIAL, CLERK)
+        assert [(one.id, one.enabled) for one in desk.services()] == [
+            (101, True), (102, True), (106, True),
+        ]  # fmt: skip
+    with desk.town.db.write() as tx:
+        gate.advance(tx, desk.town.clock, library, State.SUSPENDED, OFFICE)
+    desk.counter.write_services(SERIAL, CLERK)
+    assert [one.enabled for one in desk.services()] == [True, True, False]
+    assert desk.record() == before  # the permit itself was not touched
+    with pytest.raises(NotAllowed, match="E-ROLE"):
+        desk.counter.write_services(SERIAL, OFFICE)

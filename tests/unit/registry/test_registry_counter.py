@@ -113,7 +113,7 @@ def test_sleep_and_wake_is_the_identity_but_for_status_and_log() -> None:
     assert desk.gate() == "62"
     assert desk.counter.update_status(SERIAL, STATION) == ChipStatus.DORMANT
     assert desk.record().causes == 1
-    assert desk.services() == (ServiceEntry(1, 1, False, False), ServiceEntry(2, 1, True, True))
+    assert desk.services() == (ServiceEntry(101, 1, False, False), ServiceEntry(102, 1, True, True))
     assert desk.basis() == Basis(0)
     person = desk.town.people[0]
     with desk.town.db.write() as tx:
