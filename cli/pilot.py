@@ -152,6 +152,31 @@ def show_report(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     result(summary.markdown(snapshot).rstrip("\n"))
 
 
+@app.command("look")
+def look(data: Data = DEFAULT_DATA, as_json: Json = False) -> int:
+    """Let the monitors look; new faults become issues. Exit 1 while one is open. 监测并登记问题。"""
+    from cli.office import show, table
+    from registry.pilot import issues, monitors
+    from runtime.services import build
+    from runtime.settings import Settings
+
+    services = build(Settings(data=data))
+    try:
+        with services.db.write() as tx:
+            raised = monitors.look(tx, services.clock)
+            rows = [
+                {
+                    "issue": row.id, "new": row.id in raised, "severity": row.severity,
+                    "system": row.system, "title": row.title,
+                }
+                for row in issues.open_issues(tx)
+            ]  # fmt: skip
+    finally:
+        services.close()
+    show("pilot.look", {"issues": rows}, lambda answer: table(answer["issues"], "none"), as_json)
+    return EXIT_NO if rows else 0
+
+
 @app.command("run")
 def run(
     scale: Annotated[float, typer.Option(help="Share of the district's 183,900 people.")] = 0.01,
@@ -192,6 +217,11 @@ def run(
             result(f"{line.id:3} {line.shown:26} {line.verdict:14} {sign} truth {line.wanted}")
         for kind, (found, made) in outcome.slips.items():
             result(f"mistakes {kind:6} {found} of {made} noticed")
+        for kind, (found, made) in outcome.faults.items():
+            result(f"messages {kind:7} {found} of {made} made good")
+        closed, raised = outcome.issues
+        result(f"issues {closed} of {raised} closed; sleeps held back on {outcome.held_back} days")
+        result(f"sweeps released by two persons: {outcome.released}")
         result(f"report {outcome.digest}")
         note(f"results in {out}")
     if not outcome.good:

@@ -4,10 +4,11 @@ Each function takes the day and gives a value with its denominator's source; not
 """
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date
 from statistics import median_low
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from core.clock import Clock
 from core.db import Tx
@@ -15,16 +16,19 @@ from registry.dormancy.tables import SpellRow
 from registry.employment import feeds
 from registry.employment import lateness as employment_lateness
 from registry.employment.tables import EmployerRow, EmploymentRow, InspectionRow
-from registry.exchange.tables import DeadLetterRow
-from registry.indicators.statistics import Method
+from registry.exchange import dead_letters, reconcile
+from registry.identifiers import validate_address_code
+from registry.indicators.statistics import Method, Verdict
 from registry.indicators.values import IndicatorValue, value
 from registry.points import readiness, training
 from registry.points.places import COUNT
 from registry.rental import lateness as rental_lateness
 from registry.rental import quality
+from registry.rental import service as rental
+from registry.rental.tables import AddressRow, OccupancyRow, PlateRow
 
 LIST_DAYS = 31
-DEAD_AFTER = timedelta(days=3)
+ENOUGH = 300  # sleeps, and wakes, that let dormancy be judged
 INDIVIDUAL = "INDIVIDUAL"
 SIZE_BANDS = (5, 20, 100, 500)
 
@@ -58,12 +62,17 @@ def employer_coverage(tx: Tx, day: date) -> IndicatorValue:
     return value("E1", day, len(covered(tx, day) & codes), len(codes), source, Method.CENSUS)
 
 
-def worker_entry(tx: Tx, day: date) -> IndicatorValue:
-    """E2: distinct verified persons at work of the workers that covered and uncovered employers owe."""
-    at_work = (
+def working_on(day: date) -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a record that covers a day."""
+    return (
         EmploymentRow.start <= day, EmploymentRow.withdrawn_at.is_(None),
         (EmploymentRow.end.is_(None)) | (EmploymentRow.end >= day),
     )  # fmt: skip
+
+
+def worker_entry(tx: Tx, day: date) -> IndicatorValue:
+    """E2: distinct verified persons at work of the workers that covered and uncovered employers owe."""
+    at_work = working_on(day)
     persons = tx.scalar(select(func.count(EmploymentRow.worker_id.distinct())).where(*at_work)) or 0
     records = tx.scalar(select(func.count()).select_from(EmploymentRow).where(*at_work)) or 0
     owed, guessed = _owed(tx, day, at_work)
@@ -74,7 +83,7 @@ def worker_entry(tx: Tx, day: date) -> IndicatorValue:
     return value("E2", day, persons, owed, source, method)
 
 
-def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> tuple[int, int]:
+def _owed(tx: Tx, day: date, at_work: tuple[ColumnElement[bool], ...]) -> tuple[int, int]:
     """Workers owed: what is known of covered and of inspected employers, an estimate for the others.
 
     Also how many employers had to be estimated: with none of them the figure is counted.
@@ -82,7 +91,7 @@ def _owed(tx: Tx, day: date, at_work: tuple[object, ...]) -> tuple[int, int]:
     active = dict(
         tx.execute(
             select(EmploymentRow.employer_id, func.count())
-            .where(*at_work)  # type: ignore[arg-type]  # column expressions
+            .where(*at_work)
             .group_by(EmploymentRow.employer_id)
         ).all()
     )
@@ -134,16 +143,42 @@ def rental_timeliness(tx: Tx, first: date, last: date) -> IndicatorValue:
 
 
 def addresses(tx: Tx, day: date) -> list[IndicatorValue]:
-    """A1 to A4 of rooms against the field census."""
+    """A1 to A4 of rooms against the field census, A5 plates whose code is in force of all that hang."""
     measured = quality.measure(tx)
+    hung = tx.scalar(
+        select(func.count(PlateRow.code.distinct())).where(
+            PlateRow.kind == quality.ROOM, PlateRow.state == "HUNG"
+        )
+    )
     parts = {
         "A1": measured.plates, "A2": measured.codes, "A3": measured.cards,
         "A4": measured.correspondence,
     }  # fmt: skip
-    return [
+    found = [
         value(id, day, part.numerator, part.denominator, "field census of doors", Method.CENSUS)
         for id, part in parts.items()
     ]
+    plates, orphans = hung or 0, len(measured.orphans)
+    return [
+        *found,
+        value("A5", day, plates - orphans, plates, "plates that hang at rooms", Method.CENSUS),
+    ]
+
+
+def conformity(tx: Tx, day: date) -> IndicatorValue:
+    """R4: living spells whose code is right and in force, dates in order, relation known, both clocks set."""
+    rows = tx.execute(
+        select(OccupancyRow, AddressRow.status)
+        .join(AddressRow, AddressRow.code == OccupancyRow.address_code)
+        .where(OccupancyRow.withdrawn_at.is_(None), OccupancyRow.move_in <= day)
+    )
+    good = count = 0
+    for row, status in rows:
+        count += 1
+        in_force = status == "ACTIVE" or row.move_out is not None
+        in_order = row.reported_at <= row.updated_at and row.relation in rental.RELATIONS
+        good += validate_address_code(row.address_code).ok and in_force and in_order
+    return value("R4", day, good, count, "records of the rental register", Method.CENSUS)
 
 
 def points(tx: Tx, clock: Clock, day: date) -> list[IndicatorValue]:
@@ -155,20 +190,48 @@ def points(tx: Tx, clock: Clock, day: date) -> list[IndicatorValue]:
     ]
 
 
-def exchange(tx: Tx, clock: Clock) -> int:
-    """X1: messages that lie in dead letters for more than three days; 0 is wanted."""
-    query = select(func.count()).where(
-        DeadLetterRow.refused_at < clock.now() - DEAD_AFTER, DeadLetterRow.state == "OPEN"
-    )
-    return tx.scalar(query) or 0
+def exchange(tx: Tx, clock: Clock, day: date) -> IndicatorValue:
+    """X1: subjects on which sender and receiver agreed at their last comparison.
+
+    MET with a drift of at most 0.1 % and no message in dead letters for more than three days.
+    """
+    subjects = differing = 0
+    for source in ("employment", "rental"):
+        last = reconcile.last_drift(tx, source, "residence")
+        if last is not None:
+            subjects, differing = subjects + last.subjects, differing + last.differing
+    dead = dead_letters.too_old(tx, clock)
+    source = f"subjects of the last nightly comparison; {dead} dead letters over 3 days"
+    found = value("X1", day, subjects - differing, subjects, source, Method.CENSUS)
+    if found.verdict is Verdict.NO_DENOMINATOR:
+        return found
+    within = differing * 1_000 <= subjects * reconcile.DRIFT_ALARM_PER_MILLE and not dead
+    return replace(found, verdict=Verdict.MET if within else Verdict.NOT_MET)
 
 
 def dormancy(tx: Tx, day: date) -> list[IndicatorValue]:
-    """D1 sleeps that were voided of those that ended (at most 1 % is wanted), D2 sleeps and wakings observed."""
+    """D1 sleeps that stood, of those that are over (at most 1 % were voided); D2 whether there were enough.
+
+    D2 needs `ENOUGH` sleeps and as many wakes: below that the pilot has not tried dormancy.
+    """
     slept = tx.scalar(select(func.count()).select_from(SpellRow)) or 0
     ended = tx.scalar(select(func.count()).where(SpellRow.outcome.is_not(None))) or 0
     voided = tx.scalar(select(func.count()).where(SpellRow.outcome == "VOIDED")) or 0
+    volume = min(slept, ended - voided, ENOUGH)
+    source = f"sleeps ({slept}) and wakes ({ended - voided}) wanted of the pilot"
     return [
-        value("D1", day, voided, ended, "sleeps that ended", Method.CENSUS),
-        value("D2", day, ended, slept, "all sleeps of the pilot", Method.CENSUS),
+        value("D1", day, ended - voided, ended, "sleeps that are over", Method.CENSUS),
+        value("D2", day, volume, ENOUGH, source, Method.CENSUS),
     ]
+
+
+def lags(tx: Tx) -> dict[str, int | None]:
+    """Median days from the fact that let a permit sleep or wake to the server's change, by direction (D1)."""
+    rows = tx.execute(
+        select(SpellRow.fact_from, SpellRow.server_from, SpellRow.fact_to, SpellRow.server_to)
+    ).all()
+    slept = [(row.server_from - row.fact_from).days for row in rows]
+    woken = [(row.server_to - row.fact_to).days for row in rows if row.server_to and row.fact_to]
+    return {
+        "sleep": median_low(slept) if slept else None, "wake": median_low(woken) if woken else None,
+    }  # fmt: skip

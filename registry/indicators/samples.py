@@ -6,6 +6,7 @@ R1 visits units (clusters by station and size) and counts who lives there; R2 lo
 import random
 from collections import Counter
 from datetime import date
+from math import ceil, floor
 
 from sqlalchemy import select
 
@@ -13,7 +14,7 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
-from registry.indicators.statistics import Cluster, Method, bootstrap, stratified_share
+from registry.indicators.statistics import Cluster, Method, bootstrap, stratified_totals
 from registry.indicators.tables import SampleRow, SampleUnitRow
 from registry.indicators.values import IndicatorValue, value
 from registry.rental.tables import OccupancyRow, UnitRow
@@ -38,20 +39,11 @@ def draw(tx: Tx, clock: Clock, kind: str, size: int, seed: int, drawer: Actor) -
         raise NotAllowed("E-SELF", "the measured office does not draw its own sample")
     if kind not in ("R1", "R2") or not 1 <= size <= MAX_SAMPLE:
         raise Rejected("E-SAMPLE", f"R1 or R2, 1 to {MAX_SAMPLE}", size=size)
-    if kind == "R1":
-        frame = {
-            row.code: stratum(row)
-            for row in tx.scalars(select(UnitRow).where(UnitRow.open.is_(True)))
-        }
-    else:
-        living = select(OccupancyRow.id).where(
-            OccupancyRow.move_out.is_(None), OccupancyRow.withdrawn_at.is_(None)
-        )
-        frame = dict.fromkeys(tx.scalars(living), "all")
+    frame = _units(tx) if kind == "R1" else _spells(tx)
     if size > len(frame):
         raise Rejected("E-SAMPLE", f"only {len(frame)} to draw from", size=size)
     dice = random.Random(seed)  # noqa: S311 - a draw that anybody can repeat from its seed
-    chosen = dice.sample(sorted(frame), size)
+    chosen = dice.sample(list(frame), size)
     sample = uuid7(clock.now())
     tx.add(
         SampleRow(
@@ -63,6 +55,24 @@ def draw(tx: Tx, clock: Clock, kind: str, size: int, seed: int, drawer: Actor) -
     tx.add_all(SampleUnitRow(sample=sample, unit=unit, stratum=frame[unit]) for unit in chosen)
     tx.flush()
     return sample
+
+
+def _units(tx: Tx) -> dict[str, str]:
+    """Open units and their strata, in the order of their codes."""
+    rows = tx.scalars(select(UnitRow).where(UnitRow.open.is_(True)).order_by(UnitRow.code))
+    return {row.code: stratum(row) for row in rows}
+
+
+def _spells(tx: Tx) -> dict[str, str]:
+    """Living spells in the order of room, bed and first day: record ids differ between two equal registers."""
+    living = (
+        select(OccupancyRow.id)
+        .where(OccupancyRow.move_out.is_(None), OccupancyRow.withdrawn_at.is_(None))
+        .order_by(
+            OccupancyRow.address_code, OccupancyRow.bed, OccupancyRow.move_in, OccupancyRow.id
+        )
+    )
+    return dict.fromkeys(tx.scalars(living), "all")
 
 
 def enter(tx: Tx, sample: str, unit: str, found: int, right: int) -> None:
@@ -97,8 +107,9 @@ def evaluate(tx: Tx, sample: str, as_of: date) -> IndicatorValue:
         stratum(unit) for unit in tx.scalars(select(UnitRow).where(UnitRow.open.is_(True)))
     )
     weights = {name: max(sizes[name], 1) for name in {one.stratum for one in seen}}
-    share = stratified_share(weights, seen)
-    if share is None:
+    registered, living = stratified_totals(weights, seen)
+    if not living:
         return value("R1", as_of, 0, 0, source, Method.SAMPLE)
     interval = bootstrap(weights, seen, row.seed)
-    return value("R1", as_of, share.numerator, share.denominator, source, Method.SAMPLE, interval)
+    # whole persons, and never in the office's favour: the fraction itself does not fit a register
+    return value("R1", as_of, floor(registered), ceil(living), source, Method.SAMPLE, interval)

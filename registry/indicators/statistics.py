@@ -93,8 +93,13 @@ class Cluster:
     registered: int
 
 
-def stratified_share(units: dict[str, int], visited: Sequence[Cluster]) -> Fraction | None:
-    """``sum(N/n * y) / sum(N/n * x)`` over strata; `units` has N by stratum. None when nobody was found."""
+def stratified_totals(
+    units: dict[str, int], visited: Sequence[Cluster]
+) -> tuple[Fraction, Fraction]:
+    """Estimated persons registered and living there: ``sum(N/n * y)``, ``sum(N/n * x)`` over strata.
+
+    `units` has N by stratum. Exact, so that a verdict is.
+    """
     if len(visited) > MAX_CLUSTERS:
         raise ValueError(f"at most {MAX_CLUSTERS} clusters")
     counts: dict[str, list[int]] = {}
@@ -108,7 +113,13 @@ def stratified_share(units: dict[str, int], visited: Sequence[Cluster]) -> Fract
         weight = Fraction(units[stratum], seen)
         numerator += weight * registered
         denominator += weight * found
-    return numerator / denominator if denominator else None
+    return numerator, denominator
+
+
+def stratified_share(units: dict[str, int], visited: Sequence[Cluster]) -> Fraction | None:
+    """The quotient of `stratified_totals`; None when nobody was found."""
+    registered, living = stratified_totals(units, visited)
+    return registered / living if living else None
 
 
 def bootstrap(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 
+from registry.indicators.compute import ENOUGH
 from registry.pilot.world import BUILD_UP, DUE, LAST, World
 from registry.points.places import COUNT
 
@@ -25,18 +26,22 @@ def expected(world: World) -> list[Expected]:
     pairs = {
         "E1": _employers(world),
         "E2": _workers(world),
+        "E2D": _workers(world),
         "A1": (homes, homes),
         "A2": (homes, homes),
         "A3": (homes, homes),
         "A4": (homes - wrong_plates, homes),
+        "A5": (homes, homes),
         "P1": (COUNT, COUNT),
         "P2": (2 * COUNT, 2 * COUNT),
         "E3": _job_reports(world),
         "R3": _moves(world),
         "R1": _collected(world),
         "R2": _accurate(world),
-        "D1": (0, len(world.wakers)),
-        "D2": (len(world.wakers), len(world.sleepers)),
+        "R4": (1, 1),
+        "X1": (1, 1),
+        "D1": (len(world.wakers), len(world.wakers)),
+        "D2": (min(len(world.wakers), len(world.sleepers), ENOUGH), ENOUGH),
     }
     return [Expected(id, Fraction(*pair)) for id, pair in pairs.items()]
 

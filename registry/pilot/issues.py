@@ -70,7 +70,7 @@ def raise_issue(
 
 def fix(tx: Tx, clock: Clock, issue: str, cause: Cause, version: str) -> None:
     """What was changed and in which version. Raises Rejected E-ISSUE (unknown, closed, no version)."""
-    row = _open(tx, issue)
+    row = get(tx, issue)
     if not version.strip():
         raise Rejected("E-ISSUE", "a fix has a version", issue=issue)
     row.cause, row.fix_version, row.fixed_at = cause, version.strip()[:20], clock.now()
@@ -80,7 +80,7 @@ def fix(tx: Tx, clock: Clock, issue: str, cause: Cause, version: str) -> None:
 
 def retest(tx: Tx, clock: Clock, issue: str, passed: bool) -> None:
     """Test the fix again: passed closes, failed takes the fix away. Raises Rejected E-ISSUE (nothing fixed)."""
-    row = _open(tx, issue)
+    row = get(tx, issue)
     if row.fix_version is None:
         raise Rejected("E-ISSUE", "there is no fix to test", issue=issue)
     row.retests += 1
@@ -115,7 +115,8 @@ def by_cause(tx: Tx) -> dict[str, int]:
     return {cause.value: found[cause] for cause in Cause}
 
 
-def _open(tx: Tx, issue: str) -> IssueRow:
+def get(tx: Tx, issue: str) -> IssueRow:
+    """An issue that is not closed. Raises Rejected E-ISSUE."""
     row = tx.get(IssueRow, issue, with_for_update=True)
     if row is None or row.closed_at is not None:
         raise Rejected("E-ISSUE", "unknown or closed", issue=issue)

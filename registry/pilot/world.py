@@ -8,29 +8,34 @@ and A4 (98.7 % of plates say what the register says).
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
+from itertools import accumulate
 
 from registry import synthetic
+from registry.indicators.compute import ENOUGH
 from registry.synthetic import Address, Employer, Resident
 
 PERSONS = 183_900
 EMPLOYERS = 3_600
-MIN_PERSONS, MAX_PERSONS = 180, 20_000  # fewer prove nothing by a sample
+MIN_PERSONS = 180  # fewer prove nothing by a sample
 PERSONS_PER_HOME = 2
 BUILD_UP = date(2007, 3, 10)  # first jobs; homes are older
 DUE = date(2007, 4, 30)  # end of preparation: E1, E2, A, P are due
 LAST = date(2007, 9, 10)  # last day of the trial run that is measured
-FIRST_LOSS, LOSS_DAYS = (
-    date(2007, 6, 1),
-    20,
-)  # jobs lost day after day: at once would trip the breaker
+FIRST_LOSS = date(2007, 6, 1)
+LOSSES_A_DAY = 6  # jobs are lost day after day: at once would trip the breaker
 OUT_OF_WORK = timedelta(days=30)  # until the next job, which comes too late: case C of 6.4
 WORKING = 80  # percent of the persons
 NEVER_TOLD = 3  # percent of the jobs of employers that tell
 CLOSED = 5  # percent of the employers
-HOLDERS, MAX_HOLDERS = 40, 120  # one of so many persons applies in the measured part
+HOLDERS_IN = 40  # one of so many persons applies in the measured part ...
+ENOUGH_HOLDERS = 460  # ... or so many, where there are people enough for the volume of D2
+ENOUGH_PERSONS = 1_800
+FATES = (
+    6  # of six holders one keeps the job, one loses it for good, the others find another too late
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ PROFILES = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """A spell of work. `told`, `end_told`: the day somebody reported it; None: never."""
 
@@ -63,9 +68,9 @@ class Job:
     end_told: date | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Stay:
-    """A spell of living somewhere, and what the register is told of it."""
+    """A spell of living somewhere, and what the register is told of it. `bed` counts the stays of a home."""
 
     person: int
     home: int
@@ -76,6 +81,8 @@ class Stay:
     said_name: str = ""
     said_since: date | None = None
 
+    bed: int = 1
+
     @property
     def right(self) -> bool:
         """Whether what was told is true, and still was at the end of the measured time."""
@@ -83,7 +90,7 @@ class Stay:
         return not self.said_name and self.said_since is None and not gone
 
 
-@dataclass
+@dataclass(slots=True)
 class Company:
     """An employer. `covered` ones tell; `feeds` are the offices that list it."""
 
@@ -122,6 +129,17 @@ class World:
     wakers: list[int] = field(default_factory=list)
     slips: dict[int, Slip] = field(default_factory=dict)
 
+    @property
+    def last_loss(self) -> date:
+        """The last day on which a holder loses the job."""
+        return FIRST_LOSS + timedelta(days=(len(self.sleepers) - 1) // LOSSES_A_DAY)
+
+    @property
+    def fails(self) -> frozenset[str]:
+        """The targets that this world misses: the profile's, and the volume of D2 in a small one."""
+        few = min(len(self.sleepers), len(self.wakers)) < ENOUGH
+        return self.profile.fails | ({"D2"} if few else set())
+
     def truth(self) -> Iterator[dict[str, object]]:
         """Every fact as a line of ``truth.jsonl``; people by number, never by name."""
         for number, company in enumerate(self.companies):
@@ -130,19 +148,17 @@ class World:
                 "covered": company.covered, "headcount": company.headcount,
             }  # fmt: skip
         for job in self.jobs:
-            yield {"kind": "job", **_plain(vars(job))}
+            yield {"kind": "job", **_plain(asdict(job))}
         for stay in self.stays:
-            yield {"kind": "stay", **_plain({**vars(stay), "said_name": bool(stay.said_name)})}
+            yield {"kind": "stay", **_plain({**asdict(stay), "said_name": bool(stay.said_name)})}
         for number, slip in sorted(self.slips.items()):
             yield {"kind": "slip", "job": number, "slip": slip}
         for pair in self.swapped:
             yield {"kind": "swapped_plates", "homes": list(pair)}
+        sleepers, wakers = set(self.sleepers), set(self.wakers)
         for person in self.holders:
-            fate = "wakes" if person in self.wakers else "sleeps"
-            yield {
-                "kind": "holder", "person": person,
-                "fate": fate if person in self.sleepers else "stays",
-            }  # fmt: skip
+            fate = "wakes" if person in wakers else "sleeps" if person in sleepers else "stays"
+            yield {"kind": "holder", "person": person, "fate": fate}
 
 
 def _plain(values: dict[str, object]) -> dict[str, object]:
@@ -155,8 +171,8 @@ def _plain(values: dict[str, object]) -> dict[str, object]:
 def make(profile: str, scale: float, seed: int) -> World:
     """A world of `scale` times the district. ValueError outside the limits or for an unknown profile."""
     persons = round(PERSONS * scale)
-    if not MIN_PERSONS <= persons <= MAX_PERSONS:
-        raise ValueError(f"{persons} persons; {MIN_PERSONS} to {MAX_PERSONS} can be run")
+    if not MIN_PERSONS <= persons <= PERSONS:
+        raise ValueError(f"{persons} persons; {MIN_PERSONS} to {PERSONS} can be run")
     planted = PROFILES[profile]
     dice = random.Random(f"pilot:{seed}")  # noqa: S311 - invented people, not secrets
     homes = synthetic.addresses(persons // PERSONS_PER_HOME, seed)
@@ -168,6 +184,7 @@ def make(profile: str, scale: float, seed: int) -> World:
     _house(world, dice)
     _hold(world, dice)
     _turn_over(world, dice)
+    _number_beds(world)
     _spoil_records(world, dice)
     _swap_plates(world, dice)
     _slip(world, dice)
@@ -191,10 +208,11 @@ def _employ(world: World, dice: random.Random) -> None:
     """Workers by the employers' weights, each at least one; the smallest employers are those that stay silent."""
     companies = world.companies
     workers = [n for n in range(len(world.residents)) if dice.randrange(100) < WORKING]
-    weights = [company.employer.headcount for company in companies]
+    weights = list(accumulate(company.employer.headcount for company in companies))
+    everyone = range(len(companies))
     for number, person in enumerate(workers):
         few = number < len(companies)
-        employer = number if few else dice.choices(range(len(companies)), weights)[0]
+        employer = number if few else dice.choices(everyone, cum_weights=weights)[0]
         start = BUILD_UP + timedelta(days=dice.randrange(31))
         world.jobs.append(Job(person, employer, start, None))
         companies[employer].headcount += 1
@@ -225,22 +243,23 @@ def _house(world: World, dice: random.Random) -> None:
 
 
 def _hold(world: World, dice: random.Random) -> None:
-    """Holders of permits: a third loses the job for good, a third finds another too late, a third keeps it."""
+    """Holders of permits and their fates."""
     ready = [
         job for job in world.jobs
         if job.told and world.stays[job.person].told
         and world.companies[job.employer].headcount > 1
     ]  # fmt: skip
-    count = min(MAX_HOLDERS, max(6, len(world.residents) // HOLDERS))
+    persons = len(world.residents)
+    count = ENOUGH_HOLDERS if persons >= ENOUGH_PERSONS else max(6, persons // HOLDERS_IN)
     chosen = dice.sample(ready, count)
     world.holders = sorted(job.person for job in chosen)
     for number, job in enumerate(sorted(chosen, key=lambda one: one.person)):
-        if number % 3 == 2:
+        if number % FATES == 0:
             continue
-        job.end = FIRST_LOSS + timedelta(days=number % LOSS_DAYS)
+        job.end = FIRST_LOSS + timedelta(days=len(world.sleepers) // LOSSES_A_DAY)
         job.end_told = job.end + timedelta(days=1)
         world.sleepers.append(job.person)
-        if number % 3 == 1:
+        if number % FATES > 1:
             world.wakers.append(job.person)
             again = job.end + OUT_OF_WORK
             world.jobs.append(Job(job.person, job.employer, again, again))
@@ -261,6 +280,14 @@ def _turn_over(world: World, dice: random.Random) -> None:
             home = (stay.home + 1 + dice.randrange(len(world.homes) - 1)) % len(world.homes)
             told = since + timedelta(days=_delay(dice, 82))
             world.stays.append(Stay(stay.person, home, since, told))
+
+
+def _number_beds(world: World) -> None:
+    """Every stay of a home has its own bed: a record is told from its neighbours without a name."""
+    taken = Counter[int]()
+    for stay in world.stays:
+        taken[stay.home] += 1
+        stay.bed = taken[stay.home]
 
 
 def _spoil_records(world: World, dice: random.Random) -> None:
