@@ -219,7 +219,8 @@ def _checked(material: bytes, check_value: str, name: str) -> SecretKey:
     if len(material) not in (DES_LENGTH, KEY_LENGTH):
         raise Rejected("PAD-KEY", f"the {name} has a wrong length")
     found = kcv(alg, material, len(check_value) // 2)
-    if not check_value or found != check_value.upper():
+    announced = check_value.upper().encode("utf-8")
+    if not announced or not crypto.equal(found.encode("ascii"), announced):
         raise EvidenceMismatch("PAD-KCV", f"{name} check value", key=name)
     try:
         require_strong(alg, material)
