@@ -8,7 +8,7 @@ Nothing in this module ever holds a key.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from hsm_sim.client import Request, Role
+from hsm_sim.client import R_co, Request, Role
 from hsm_sim.codec import Layout
 
 CHALLENGE_LENGTHS = (4, 8)
@@ -23,63 +23,79 @@ def challenge(random: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class CardKeyCheckValue(Request[bytes]):
-    """`10`: check value (3 bytes) of a derived card key."""
+class _OnCard(Request[R_co]):
+    """A master and the diversification of the card key."""
 
-    code = "10"
-    roles = (Role.ISSUE,)
-    layout = Layout(_CARD.strip())
-    answer = Layout("kcv:6H")
+    roles: ClassVar[tuple[Role, ...]] = (Role.ISSUE,)
 
     master: str
     factors: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class ExportCardKey(Request[tuple[bytes, bytes]]):
-    """`12` method R: a card key as a key block under a K1 key. Answer: block, check value (3 bytes)."""
+class _AtCounter(_OnCard[R_co]):
+    """What counters ask too; `random` is the card's challenge."""
 
-    code = "12"
-    roles = (Role.ISSUE,)
-    layout = Layout(f"=R {_CARD} wrapping:KEY")
-    answer = Layout("data:4L kcv:6H")
+    roles: ClassVar[tuple[Role, ...]] = (Role.DESK, Role.ISSUE)
 
-    master: str
-    factors: tuple[bytes, ...]
-    wrapping: str
+    random: bytes
 
 
 @dataclass(frozen=True)
-class ExportCardKeyToChannel(Request[tuple[bytes, bytes]]):
-    """`12` method C: a card key under the data key of an open secure channel. Answer: cipher, check value."""
+class _OnChannel(Request[R_co]):
+    """A command of an open secure channel, which lives on its connection."""
 
-    code = "12"
-    roles = (Role.ISSUE,)
+    roles: ClassVar[tuple[Role, ...]] = (Role.ISSUE,)
     on_one_connection: ClassVar[bool] = True
-    layout = Layout(f"=C {_CARD} handle:8H")
-    answer = Layout("data:4L kcv:6H")
 
-    master: str
-    factors: tuple[bytes, ...]
     handle: bytes
 
 
 @dataclass(frozen=True)
-class ExportCardKeyBare(Request[tuple[bytes, bytes]]):
-    """`12` method D: TDES-ECB under a transport key of mode E, where the master allows it (old bureaux)."""
+class CardKeyCheckValue(_OnCard[bytes]):
+    """`10`: check value (3 bytes) of a derived card key."""
+
+    code = "10"
+    layout = Layout(_CARD.strip())
+    answer = Layout("kcv:6H")
+
+
+@dataclass(frozen=True)
+class ExportCardKey(_OnCard[tuple[bytes, bytes]]):
+    """`12` method R: a card key as a key block under a K1 key. Answer: block, check value (3 bytes)."""
 
     code = "12"
-    roles = (Role.ISSUE,)
-    layout = Layout(f"=D {_CARD} wrapping:KEY")
+    layout = Layout(f"=R {_CARD} wrapping:KEY")
     answer = Layout("data:4L kcv:6H")
 
-    master: str
-    factors: tuple[bytes, ...]
     wrapping: str
 
 
 @dataclass(frozen=True)
-class ProtectCardKey(Request[bytes]):
+class ExportCardKeyToChannel(_OnCard[tuple[bytes, bytes]]):
+    """`12` method C: a card key under the data key of an open secure channel. Answer: cipher, check value."""
+
+    code = "12"
+    on_one_connection: ClassVar[bool] = True
+    layout = Layout(f"=C {_CARD} handle:8H")
+    answer = Layout("data:4L kcv:6H")
+
+    handle: bytes
+
+
+@dataclass(frozen=True)
+class ExportCardKeyBare(_OnCard[tuple[bytes, bytes]]):
+    """`12` method D: TDES-ECB under a transport key of mode E, where the master allows it (old bureaux)."""
+
+    code = "12"
+    layout = Layout(f"=D {_CARD} wrapping:KEY")
+    answer = Layout("data:4L kcv:6H")
+
+    wrapping: str
+
+
+@dataclass(frozen=True)
+class ProtectCardKey(_OnCard[bytes]):
     """`14`: a card key as the data of WRITE KEY under the card's present line key.
 
     `header` is CLA INS P1 P2 Lc (Lc counts the MAC), `prefix` the record's bytes before the key. The answer is
@@ -87,12 +103,9 @@ class ProtectCardKey(Request[bytes]):
     """
 
     code = "14"
-    roles = (Role.ISSUE,)
     layout = Layout(f"{_CARD} line:KEY line_factors:DIV random:16H header:10H prefix:2L")
     answer = Layout("data:4L")
 
-    master: str
-    factors: tuple[bytes, ...]
     line: str
     line_factors: tuple[bytes, ...]
     random: bytes
@@ -122,44 +135,35 @@ class BeginChannel(Request[tuple[bytes, bytes]]):
 
 
 @dataclass(frozen=True)
-class AuthenticateChannel(Request[bytes]):
+class AuthenticateChannel(_OnChannel[bytes]):
     """`22`: check the card's answer to INITIALIZE UPDATE. Answer: the EXTERNAL AUTHENTICATE APDU."""
 
     code = "22"
-    roles = (Role.ISSUE,)
-    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H response:2L")
     answer = Layout("apdu:TAIL")
 
-    handle: bytes
     response: bytes
 
 
 @dataclass(frozen=True)
-class WrapApdu(Request[bytes]):
+class WrapApdu(_OnChannel[bytes]):
     """`24`: an APDU under the channel's protection."""
 
     code = "24"
-    roles = (Role.ISSUE,)
-    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H apdu:4L")
     answer = Layout("apdu:4L")
 
-    handle: bytes
     apdu: bytes
 
 
 @dataclass(frozen=True)
-class UnwrapAnswer(Request[tuple[bytes, bytes]]):
+class UnwrapAnswer(_OnChannel[tuple[bytes, bytes]]):
     """`26`: check and open an answer (data and status word). Answer: data, status word (2 bytes)."""
 
     code = "26"
-    roles = (Role.ISSUE,)
-    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H response:4L")
     answer = Layout("data:4L status:4H")
 
-    handle: bytes
     response: bytes
 
 
@@ -179,69 +183,52 @@ class ReencryptData(Request[bytes]):
 
 
 @dataclass(frozen=True)
-class EndChannel(Request[None]):
+class EndChannel(_OnChannel[None]):
     """`2E`: end a secure channel; its keys are overwritten."""
 
     code = "2E"
-    roles = (Role.ISSUE,)
-    on_one_connection: ClassVar[bool] = True
     layout = Layout("handle:8H")
-
-    handle: bytes
 
 
 @dataclass(frozen=True)
-class ProtectCommand(Request[tuple[bytes, bytes]]):
+class ProtectCommand(_AtCounter[tuple[bytes, bytes]]):
     """`30`: line protection of a command to an issued card (allow list R-13). Answer: data, MAC (4 bytes).
 
     `mode` "1" MAC only, "2" encrypt and MAC; `header` is CLA INS P1 P2 with the protected class.
     """
 
     code = "30"
-    roles = (Role.DESK, Role.ISSUE)
     layout = Layout(f"{_CARD} random:16H mode:[12] header:8H data:4L")
     answer = Layout("data:4L mac:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
     mode: str
     header: bytes
     data: bytes
 
 
 @dataclass(frozen=True)
-class AuthenticateExternally(Request[bytes]):
+class AuthenticateExternally(_AtCounter[bytes]):
     """`32`: the cryptogram of EXTERNAL AUTHENTICATE, 8 bytes.
 
     Reader keys (usage 22) take 8-byte challenges, control keys (18, 19) 4 bytes and four zeros only (R-12).
     """
 
     code = "32"
-    roles = (Role.DESK, Role.ISSUE)
     layout = Layout(f"{_CARD} random:16H")
     answer = Layout("cryptogram:16H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-
 
 @dataclass(frozen=True)
-class UnblockPin(Request[tuple[bytes, bytes]]):
+class UnblockPin(_AtCounter[tuple[bytes, bytes]]):
     """`34`: data of PIN UNBLOCK. Answer: cipher, MAC (4 bytes).
 
     `pin_key` is the pad's TPK, `account` the last 12 digits of the card serial, `pin_block` ISO format 0.
     """
 
     code = "34"
-    roles = (Role.DESK, Role.ISSUE)
     layout = Layout(f"{_CARD} random:16H pin_key:KEY account:12N pin_block:16H")
     answer = Layout("cipher:4L mac:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
     pin_key: str
     account: str
     pin_block: bytes = field(repr=False)
@@ -276,29 +263,23 @@ class CheckStatusMac(Request[None]):
 
 
 @dataclass(frozen=True)
-class CheckCardAnswer(Request[None]):
+class CheckCardAnswer(_AtCounter[None]):
     """`38`: did this card make this protected answer? `data` as it came, `mac` 4 bytes."""
 
     code = "38"
-    roles = (Role.DESK, Role.ISSUE)
     layout = Layout(f"{_CARD} random:16H data:4L mac:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
     data: bytes
     mac: bytes
 
 
 @dataclass(frozen=True)
-class CheckInternalAuthentication(Request[None]):
+class CheckInternalAuthentication(_OnCard[None]):
     """`3A`: is this the card's answer to INTERNAL AUTHENTICATE over 8 bytes?"""
 
     code = "3A"
     roles = (Role.DESK, Role.ISSUE)
     layout = Layout(f"{_CARD} data:16H response:16H")
 
-    master: str
-    factors: tuple[bytes, ...]
     data: bytes
     response: bytes

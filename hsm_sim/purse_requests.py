@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from hsm_sim.client import Request, Role
+from hsm_sim.client import R_co, Request, Role
 from hsm_sim.codec import Layout, end_of_body
 from hsm_sim.errors import refusal
 
@@ -25,18 +25,28 @@ _WHEN = "date:8D time:6D"
 
 
 @dataclass(frozen=True)
-class CheckLoad(Request[None]):
-    """`40` mode 0: is this MAC1 of INITIALIZE FOR LOAD right? For judging evidence."""
+class _OnCard(Request[R_co]):
+    """What all of them begin with."""
 
-    code = "40"
     roles = (Role.PURSE,)
-    layout = Layout(f"=0 {_ONLINE} amount:8I type:2H terminal:12H mac1:8H")
 
     master: str
     factors: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class _Online(_OnCard[R_co]):
+    """What INITIALIZE of an on-line transaction answered."""
+
     random: bytes
     counter: int
     balance: int
+
+
+@dataclass(frozen=True)
+class _WithMac1(_Online[R_co]):
+    """The amount and the MAC1 that stands for it."""
+
     amount: int
     type: bytes
     terminal: bytes
@@ -44,20 +54,59 @@ class CheckLoad(Request[None]):
 
 
 @dataclass(frozen=True)
-class Load(Request[bytes]):
+class CheckLoad(_WithMac1[None]):
+    """`40` mode 0: is this MAC1 of INITIALIZE FOR LOAD right? For judging evidence."""
+
+    code = "40"
+    layout = Layout(f"=0 {_ONLINE} amount:8I type:2H terminal:12H mac1:8H")
+
+
+@dataclass(frozen=True)
+class Load(_WithMac1[bytes]):
     """`40` mode 1: check MAC1 and, only if it is right, make MAC2 (R-14). The answer is MAC2, 4 bytes."""
 
     code = "40"
-    roles = (Role.PURSE,)
     layout = Layout(f"=1 {_ONLINE} amount:8I type:2H terminal:12H mac1:8H {_WHEN}")
     answer = Layout("mac2:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    balance: int
+    date: bytes
+    time: bytes
+
+
+@dataclass(frozen=True)
+class Unload(Load):
+    """`4A`: the same for an unload."""
+
+    code = "4A"
+    layout = Layout(f"{_ONLINE} amount:8I type:2H terminal:12H mac1:8H {_WHEN}")
+
+
+@dataclass(frozen=True)
+class ConfirmUnload(_Online[None]):
+    """`4C`: check MAC3; `balance` after the unload, `counter_before` is what MAC3 covers."""
+
+    code = "4C"
+    layout = Layout(f"{_ONLINE} counter_before:4I amount:8I type:2H terminal:12H {_WHEN} mac3:8H")
+
+    counter_before: int
     amount: int
+    type: bytes
+    terminal: bytes
+    date: bytes
+    time: bytes
+    mac3: bytes
+
+
+@dataclass(frozen=True)
+class ChangeLimit(_Online[bytes]):
+    """`4E`: check MAC1 of a limit change and make MAC2; limits are 3 bytes."""
+
+    code = "4E"
+    layout = Layout(f"{_ONLINE} old_limit:6I new_limit:6I type:2H terminal:12H mac1:8H {_WHEN}")
+    answer = Layout("mac2:8H")
+
+    old_limit: int
+    new_limit: int
     type: bytes
     terminal: bytes
     mac1: bytes
@@ -66,17 +115,14 @@ class Load(Request[bytes]):
 
 
 @dataclass(frozen=True)
-class CheckLoadTac(Request[None]):
+class CheckLoadTac(_OnCard[None]):
     """`42` kind 1: the TAC of a load; `balance` is the one after it."""
 
     code = "42"
-    roles = (Role.PURSE,)
     layout = Layout(
         f"=1 master:KEY factors:DIV balance:8I counter:4I amount:8I type:2H terminal:12H {_WHEN} tac:8H"
     )
 
-    master: str
-    factors: tuple[bytes, ...]
     balance: int
     counter: int
     amount: int
@@ -88,17 +134,14 @@ class CheckLoadTac(Request[None]):
 
 
 @dataclass(frozen=True)
-class CheckPurchaseTac(Request[None]):
+class CheckPurchaseTac(_OnCard[None]):
     """`42` kind 2: the TAC of a purchase; `terminal_counter` is the PSAM's 4-byte number."""
 
     code = "42"
-    roles = (Role.PURSE,)
     layout = Layout(
         f"=2 master:KEY factors:DIV amount:8I type:2H terminal:12H terminal_counter:8I {_WHEN} tac:8H"
     )
 
-    master: str
-    factors: tuple[bytes, ...]
     amount: int
     type: bytes
     terminal: bytes
@@ -109,17 +152,14 @@ class CheckPurchaseTac(Request[None]):
 
 
 @dataclass(frozen=True)
-class CheckLimitTac(Request[None]):
+class CheckLimitTac(_OnCard[None]):
     """`42` kind 3: the TAC of an overdraft-limit change; `limit` is the new one, 3 bytes."""
 
     code = "42"
-    roles = (Role.PURSE,)
     layout = Layout(
         f"=3 master:KEY factors:DIV balance:8I counter:4I limit:6I type:2H terminal:12H {_WHEN} tac:8H"
     )
 
-    master: str
-    factors: tuple[bytes, ...]
     balance: int
     counter: int
     limit: int
@@ -241,115 +281,39 @@ _BULK_HEAD = Layout("master:KEY levels:DIV count:8I")
 
 
 @dataclass(frozen=True)
-class PurchaseMac1(Request[bytes]):
-    """`46`: MAC1 of a purchase, for sites whose PSAM is the host. Off unless policy says so (R-15)."""
+class _Purchase(_OnCard[R_co]):
+    """A purchase at a site whose PSAM is the host. Off unless policy says so (R-15)."""
+
+    random: bytes
+    counter: int
+    terminal_counter: int
+    amount: int
+    type: bytes
+    terminal: bytes
+    date: bytes
+    time: bytes
+
+
+@dataclass(frozen=True)
+class PurchaseMac1(_Purchase[bytes]):
+    """`46`: MAC1 of a purchase."""
 
     code = "46"
-    roles = (Role.PURSE,)
     layout = Layout(
         "master:KEY factors:DIV random:8H counter:4I terminal_counter:8I amount:8I type:2H terminal:12H "
         + _WHEN
     )
     answer = Layout("mac1:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    terminal_counter: int
-    amount: int
-    type: bytes
-    terminal: bytes
-    date: bytes
-    time: bytes
-
 
 @dataclass(frozen=True)
-class CheckPurchaseMac2(Request[None]):
-    """`48`: is MAC2 of the card right? Off unless policy says so (R-15)."""
+class CheckPurchaseMac2(_Purchase[None]):
+    """`48`: is MAC2 of the card right?"""
 
     code = "48"
-    roles = (Role.PURSE,)
     layout = Layout(PurchaseMac1.layout.spec + " mac2:8H")
 
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    terminal_counter: int
-    amount: int
-    type: bytes
-    terminal: bytes
-    date: bytes
-    time: bytes
     mac2: bytes
-
-
-@dataclass(frozen=True)
-class Unload(Request[bytes]):
-    """`4A`: check MAC1 of an unload and make MAC2 (R-14)."""
-
-    code = "4A"
-    roles = (Role.PURSE,)
-    layout = Layout(f"{_ONLINE} amount:8I type:2H terminal:12H mac1:8H {_WHEN}")
-    answer = Layout("mac2:8H")
-
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    balance: int
-    amount: int
-    type: bytes
-    terminal: bytes
-    mac1: bytes
-    date: bytes
-    time: bytes
-
-
-@dataclass(frozen=True)
-class ConfirmUnload(Request[None]):
-    """`4C`: check MAC3; `balance` after the unload, `counter_before` is what MAC3 covers."""
-
-    code = "4C"
-    roles = (Role.PURSE,)
-    layout = Layout(f"{_ONLINE} counter_before:4I amount:8I type:2H terminal:12H {_WHEN} mac3:8H")
-
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    balance: int
-    counter_before: int
-    amount: int
-    type: bytes
-    terminal: bytes
-    date: bytes
-    time: bytes
-    mac3: bytes
-
-
-@dataclass(frozen=True)
-class ChangeLimit(Request[bytes]):
-    """`4E`: check MAC1 of a limit change and make MAC2; limits are 3 bytes."""
-
-    code = "4E"
-    roles = (Role.PURSE,)
-    layout = Layout(f"{_ONLINE} old_limit:6I new_limit:6I type:2H terminal:12H mac1:8H {_WHEN}")
-    answer = Layout("mac2:8H")
-
-    master: str
-    factors: tuple[bytes, ...]
-    random: bytes
-    counter: int
-    balance: int
-    old_limit: int
-    new_limit: int
-    type: bytes
-    terminal: bytes
-    mac1: bytes
-    date: bytes
-    time: bytes
 
 
 def write_bitmap(good: Sequence[bool]) -> bytes:

@@ -138,12 +138,8 @@ def check_purchase_mac2(work: Work, request: CheckPurchaseMac2) -> bytes:
 
 @handles(Unload)
 def unload(work: Work, request: Unload) -> bytes:
-    """`4A`: MAC1 over balance, amount, type, terminal; MAC2 over amount, type, terminal, date, time."""
-    session = work.card_key("master", request.factors).session(request.random, request.counter)
-    place = request.type + request.terminal
-    _require_mac(session, _four(request.balance) + _four(request.amount) + place, request.mac1)
-    message = _four(request.amount) + place + request.date + request.time
-    return session.mac(message).hex().upper().encode("ascii")
+    """`4A`: over the same fields as a load, under another master."""
+    return load(work, request)
 
 
 @handles(ConfirmUnload)
