@@ -154,3 +154,27 @@ def test_a_component_is_not_imported_as_a_key(bench: KnownKeys) -> None:
     block = keyblock.wrap(ZONE, keyblock.BlockHeader("D0", "T", "B", "c1", "E"), KEY)
     with refused("A9"):
         bench.local.call(generic.ImportWorkKey(zone, "R" + block))
+
+
+@pytest.mark.parametrize(
+    "halves",
+    [("1F1F1F1F0E0E0E0E", "0123456789ABCDEF"), ("0123456789ABCDEF", "0123456789ABCDEF"),
+     ("0123456789ABCDEF", "0022446688AACCEE")],
+    ids=["weak half", "equal halves", "equal but for parity"],
+)  # fmt: skip
+def test_weak_keys_never_come_in(bench: KnownKeys, halves: tuple[str, str]) -> None:
+    """R-24."""
+    zone = bench.load("zone", ZONE, "A3", "K0", "B")
+    weak = bytes.fromhex("".join(halves))
+    block = keyblock.wrap(ZONE, keyblock.BlockHeader("D0", "T", "B", "00", "E"), weak)
+    with refused("75"):
+        bench.local.call(generic.ImportWorkKey(zone, "R" + block))
+
+
+def test_generated_tdes_keys_have_odd_parity(bench: KnownKeys) -> None:
+    """R-39, seen where a key leaves: under a zone key of ours."""
+    zone = bench.load("zone", ZONE, "A3", "K0", "B")
+    for _ in range(4):
+        made = bench.local.call(generic.GenerateAndExport(zone, "D0", kind="0", mode="B"))
+        key = keyblock.unwrap(ZONE, made.exported[1:]).material
+        assert all(byte.bit_count() % 2 == 1 for byte in key)
