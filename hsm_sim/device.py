@@ -19,6 +19,7 @@ from core.clock import Clock
 from hsm_sim import clients, kcv, lmkfile
 from hsm_sim.batches import Batches
 from hsm_sim.ceremony.bundle import directory_bytes
+from hsm_sim.ceremony.script import KEY_MAKING
 from hsm_sim.clients import Policy
 from hsm_sim.commands.channel import Channels
 from hsm_sim.errors import HsmBusy, HsmMismatch, HsmRejected, refusal
@@ -155,7 +156,7 @@ class Hsm:
             body = event["body"]
             if event["type"] == "key.suspend":
                 states[body["kid"]] = State.SUSPENDED
-            elif body["action"] in ("combine", "generate"):
+            elif body["action"] in KEY_MAKING:
                 states[body["args"]["kid"]] = State.PRE_ACTIVE
             elif body["action"] in MOVES:
                 states[body["args"]["kid"]] = MOVES[body["action"]]

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 from core import crypto
 from core.errors import NotFound
-from hsm_sim import oldkeys
+from hsm_sim import keyblock, oldkeys, tokens
+from hsm_sim.commands.generic import wrap_block
 from hsm_sim.errors import refusal
 from hsm_sim.kcv import check_value, fingerprint, generate, require_strong
 from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
 from hsm_sim.secret import KEY_BYTES
+from hsm_sim.work import Key
 
 ALLOWED: dict[State, frozenset[State]] = {
     State.PRE_ACTIVE: frozenset({State.ACTIVE, State.COMPROMISED, State.DESTROYED}),
@@ -171,17 +173,44 @@ class KeyLife:
         `form` as in `oldkeys.unwrap`, `under` the wrapping key's identifier, `kcv` what a person typed from the
         sender's form: HSM-84 when the key has another one.
         """
-        store = self._store()
-        wrapping = store.entries.get(under)
-        if wrapping is None or wrapping.usage not in ("K0", "K1"):
-            raise refusal("10", "no such wrapping key")
-        if wrapping.state is not State.ACTIVE:
-            raise refusal("F1", wrapping.state.value)
-        key = bytearray(oldkeys.unwrap(form, store.secret(wrapping).reveal(), wrapped))
-        if len(key) != KEY_BYTES.get(alg) or check_value(alg, bytes(key)) != kcv:
+        key = bytearray(oldkeys.unwrap(form, self._wrapping(under).secret.reveal(), wrapped))
+        shown = check_value(alg, bytes(key)).encode() if len(key) == KEY_BYTES.get(alg) else b""
+        if not shown or not crypto.equal(shown, kcv.encode("utf-8")):
             key[:] = bytes(len(key))
             raise refusal("84", "not the key on the sender's form")
         return self._bear(key, kid, alg, usage, mode, version, export, scope, cid)
+
+    def export_key(self, kid: str, under: str) -> dict[str, Any]:
+        """A key block for a partner under a resident key, and the key's check value (section 10.2).
+
+        Refused as `A8` refuses: HSM-10, F1, AA (not exportable), 27 (the wrapping key is weaker).
+        """
+        store = self._store()
+        entry = store.entries.get(kid)
+        if entry is None or entry.state is not State.ACTIVE:
+            raise refusal("10" if entry is None else "F1", "no active key of this name")
+        if entry.export not in ("E", "S"):
+            raise refusal("AA", "the ceremony that made it says N")
+        material = store.secret(entry).reveal()
+        header = keyblock.BlockHeader(
+            entry.usage, tokens.letter_of(entry.alg), entry.mode, entry.version, entry.export,
+            (("KC", f"00{entry.kcv}"),),
+        )  # fmt: skip
+        block = wrap_block(self._wrapping(under), header, entry.alg, material)
+        return {"block": f"R{block}", "kcv": entry.kcv}
+
+    def _wrapping(self, kid: str) -> Key:
+        """The active key that wraps others for or from a partner: HSM-10, F1."""
+        store = self._store()
+        entry = store.entries.get(kid)
+        if entry is None or entry.usage not in ("K0", "K1") or entry.slot == NO_SLOT:
+            raise refusal("10", "no such wrapping key")
+        if entry.state is not State.ACTIVE:
+            raise refusal("F1", entry.state.value)
+        return Key(
+            entry.kid, entry.alg, entry.usage, entry.mode, entry.version, entry.export, entry.scope,
+            False, store.secret(entry),
+        )  # fmt: skip
 
     def _bear(
         self, key: bytearray, kid: str, alg: str, usage: str, mode: str, version: str, export: str,

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.clock import Clock
+from hsm_sim.ceremony.actions import KeyActions
 from hsm_sim.ceremony.bundle import export_bundle, trust_file
-from hsm_sim.ceremony.console import Console, KeyActions
+from hsm_sim.ceremony.console import Console
 from hsm_sim.ceremony.people import Person
 from hsm_sim.ceremony.room import UnattendedRoom
 from hsm_sim.ceremony.run import CeremonyRun

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Timer
-from typing import Any, Protocol
+from typing import Any
 
 from core import merkle
 from core.clock import Clock
 from core.errors import NotAllowed, Rejected
 from hsm_sim import canonical, note
-from hsm_sim.ceremony.script import KEY_MAKING, Script, Step
+from hsm_sim.ceremony.actions import BLOCK, KeyActions, perform
+from hsm_sim.ceremony.script import KEY_MAKING, ON_THE_DAY, Script, Step
 from hsm_sim.durable import write_whole
 from hsm_sim.log import NO_LINE, AuditLog
 
@@ -32,44 +33,6 @@ class NoQuorum(NotAllowed):
 
 class OffScript(Rejected):
     """Not the next step of an open ceremony (error 17)."""
-
-
-class KeyActions(Protocol):
-    """What a step does inside the HSM, after the console has checked it; results go into the log line.
-
-    Between `begin` and `commit` changes are held back for log line `seq`: `rollback` drops them, and a
-    restart keeps them exactly when the log has that line. Results: ``{"kcv"}`` for a component,
-    ``{"kcv", "fp"}`` for a key made, ``{"state"}`` for a change of state, ``{"batch"}``.
-    """
-
-    def begin(self, seq: int) -> None: ...
-    def commit(self) -> None: ...
-    def rollback(self) -> None: ...
-    def forget(self, kid: str) -> None: ...
-    def component(self, kid: str, n: int, value: bytearray) -> dict[str, Any]: ...
-    def combine(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, components: int,
-        scope: str, cid: int,
-    ) -> dict[str, Any]: ...  # fmt: skip
-    def generate(
-        self,
-        kid: str,
-        alg: str,
-        usage: str,
-        mode: str,
-        version: str,
-        export: str,
-        scope: str,
-        cid: int,
-    ) -> dict[str, Any]: ...
-    def activate(self, kid: str) -> dict[str, Any]: ...
-    def deactivate(self, kid: str) -> dict[str, Any]: ...
-    def resume(self, kid: str) -> dict[str, Any]: ...
-    def compromise(self, kid: str) -> dict[str, Any]: ...
-    def destroy(self, kid: str) -> dict[str, Any]: ...
-    def open_batch(
-        self, batch: str, masters: Sequence[str], methods: Sequence[str], cards: int, expires: str
-    ) -> dict[str, Any]: ...
 
 
 @dataclass
@@ -217,7 +180,7 @@ class Console:
 
     def _content(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         here, step = self._open(), self.next_step()
-        if step is None or set(extra) - {"custodian", "kcv"}:
+        if step is None or set(extra) != ON_THE_DAY.get(step.action, set()):
             raise OffScript("CER-NOT-NEXT", "the script has no such step now")
         args = {**step.args, **extra}
         return {"action": step.action, "args": args, "cid": here.script.cid, "step": here.steps + 1}
@@ -229,7 +192,8 @@ class Console:
     def step(
         self, extra: Mapping[str, Any], approvals: Sequence[Signed], value: bytearray | None = None
     ) -> dict[str, Any]:
-        """Do the next step; `value` is a component and is overwritten here. The logged result.
+        """Do the next step; `value` is what comes in with it and is overwritten here: a component, or the
+        text of a wrapped key. The result: as logged, and for an export the key block, which no log holds.
 
         Raises OffScript (CER-NOT-NEXT, CER-CUSTODIAN, CER-COMPONENTS-LOST, CER-LATE) and NoQuorum
         (HSM-F2); then nothing happened.
@@ -240,9 +204,10 @@ class Console:
         self._check_components(here, action, args, approvals, value)
         self._actions.begin(self._log.size)
         try:
-            result = _perform(self._actions, action, args, here.script.cid, value)
+            result = perform(self._actions, action, args, here.script.cid, value)
+            logged = {name: said for name, said in result.items() if name != BLOCK}
             self._write(
-                "ceremony.step", {**content, "approvals": _plain(approvals), "result": result}
+                "ceremony.step", {**content, "approvals": _plain(approvals), "result": logged}
             )
         except BaseException:
             self._actions.rollback()
@@ -275,10 +240,8 @@ class Console:
         self, here: Standing, action: str, args: Mapping[str, Any], approvals: Sequence[Signed],
         value: bytearray | None,
     ) -> None:  # fmt: skip
-        if (action == "component") != (value is not None):
-            raise OffScript(
-                "CER-NOT-NEXT", "a component comes with a component step and only there"
-            )
+        if (action in ("component", "import")) != (value is not None):
+            raise OffScript("CER-NOT-NEXT", "a component or a wrapped key comes with its step only")
         kid = args.get("kid", "")
         if action == "component":
             custodian = args.get("custodian")
@@ -353,32 +316,6 @@ class Console:
         content = {"id": id, "reason": reason}
         self._require("roster", self._message(content), approvals)
         self._write("roster.revoke", {**content, "approvals": _plain(approvals)})
-
-
-def _perform(
-    actions: KeyActions, action: str, args: Mapping[str, Any], cid: int, value: bytearray | None
-) -> dict[str, Any]:
-    """Hand one step to the HSM's inside."""
-    if action == "component" and value is not None:
-        return actions.component(args["kid"], args["n"], value)
-    if action in ("combine", "generate"):
-        names = ("kid", "alg", "usage", "mode", "version", "export")
-        attributes: dict[str, Any] = {name: args[name] for name in names}
-        attributes.update(scope=args.get("scope", ""), cid=cid)
-        if action == "combine":
-            return actions.combine(components=args["components"], **attributes)
-        return actions.generate(**attributes)
-    if action == "batch-open":
-        terms = ("batch", "masters", "methods", "cards", "expires")
-        return actions.open_batch(*(args[name] for name in terms))
-    changes = {
-        "activate": actions.activate,
-        "deactivate": actions.deactivate,
-        "resume": actions.resume,
-        "compromise": actions.compromise,
-        "destroy": actions.destroy,
-    }
-    return changes[action](args["kid"])
 
 
 def _plain(signed: Sequence[Signed]) -> list[dict[str, str]]:

@@ -33,6 +33,10 @@ class Room(Protocol):
         """One component from its custodian, in a buffer the caller overwrites."""
         ...
 
+    def wrapped_key(self, kid: str, under: str) -> tuple[str, str]:
+        """The text of a key to import, and the check value somebody read from the sender's form."""
+        ...
+
     def sign(self, person: str, message: bytes) -> dict[str, str]:
         """A person's entry for an approval list over `message`."""
         ...
@@ -66,6 +70,7 @@ class UnattendedRoom:
         self._envelopes: dict[tuple[str, int], bytearray] = {}
         self._remarks = dict(remarks or {})
         self.shares = list(shares)
+        self.wrapped: dict[str, tuple[str, str]] = {}  # keys to import: text and check value
         self.shown: list[str] = []
 
     def show(self, text: str) -> None:
@@ -78,6 +83,11 @@ class UnattendedRoom:
         self.shown.append(f"{custodian} opens envelope {n} of {kid}")
         envelope = self._envelopes.setdefault((kid, n), odd_parity(secrets.token_bytes(length)))
         return bytearray(envelope)
+
+    def wrapped_key(self, kid: str, under: str) -> tuple[str, str]:
+        if kid not in self.wrapped:
+            raise Rejected("CER-NO-ENVELOPE", f"nobody here has {kid} under {under}")
+        return self.wrapped[kid]
 
     def sign(self, person: str, message: bytes) -> dict[str, str]:
         return self._people[person].sign(message)
@@ -155,6 +165,11 @@ class TerminalRoom:
             value[:] = bytes(len(value))
             self.show("The two entries differ or the length is wrong.")
         raise Rejected("CER-COMPONENT", f"no good entry in {MAX_TRIES} tries")
+
+    def wrapped_key(self, kid: str, under: str) -> tuple[str, str]:
+        text = self._ask(f"{kid} under {under}, as the sender wrote it: ").strip()
+        shown = self._ask("Check value on the sender's form, 6 hex digits: ").strip().upper()
+        return text, shown
 
     def sign(self, person: str, message: bytes) -> dict[str, str]:
         for line in message.decode("utf-8").split("\n"):

@@ -7,10 +7,11 @@ or was not done.
 from collections.abc import Mapping, Sequence
 
 from core.errors import Rejected
+from hsm_sim.ceremony.actions import BLOCK
 from hsm_sim.ceremony.console import Console, NoQuorum
 from hsm_sim.ceremony.envelope import KEY_BYTES
 from hsm_sim.ceremony.room import Room
-from hsm_sim.ceremony.script import KEY_MAKING, Script, Step
+from hsm_sim.ceremony.script import Script, Step
 from hsm_sim.ceremony.words import groups, words
 from hsm_sim.notice import banner
 
@@ -99,6 +100,9 @@ class CeremonyRun:
             if step.args["n"] > len(self._custodians):
                 raise NoQuorum("HSM-F2", "each component needs a custodian of its own")
             extra = {"custodian": self._custodians[step.args["n"] - 1]}
+        elif step.action == "import":
+            text, extra["kcv"] = room.wrapped_key(step.args["kid"], step.args["under"])
+            value = bytearray(text.encode("ascii", "replace"))
         message = console.approval(extra)
         signers = self._signers(console.quorum(step.action), list(extra.values()))
         approvals = [room.sign(who, message) for who in signers]
@@ -106,8 +110,10 @@ class CeremonyRun:
             kid, n = step.args["kid"], step.args["n"]
             value = room.component(extra["custodian"], kid, n, self._lengths[kid])
         result = console.step(extra, approvals, value)
-        if step.action == "component" or step.action in KEY_MAKING:
+        if "kcv" in result:
             room.show(f"Check value {result['kcv']}: compare it with the form and say it aloud.")
+        if BLOCK in result:
+            room.show(f"For the partner, under {step.args['under']}: {result[BLOCK]}")
 
     def exception(self, text: str) -> None:
         """The witness records something off the script before going on."""

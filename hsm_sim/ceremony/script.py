@@ -23,6 +23,8 @@ ARGUMENTS = {  # what the plan must say of each action; `scope` may stand beside
     "component": frozenset({"kid", "n"}),
     "combine": BIRTH | {"components"},
     "generate": BIRTH,
+    "import": BIRTH | {"form", "under"},
+    "export": frozenset({"kid", "under"}),
     "activate": frozenset({"kid"}),
     "deactivate": frozenset({"kid"}),
     "resume": frozenset({"kid"}),
@@ -30,8 +32,9 @@ ARGUMENTS = {  # what the plan must say of each action; `scope` may stand beside
     "destroy": frozenset({"kid"}),
     "batch-open": frozenset({"batch", "cards", "expires", "masters", "methods"}),
 }
-OPTIONAL = {"combine": {"scope"}, "generate": {"scope"}}
-KEY_MAKING = ("combine", "generate")
+KEY_MAKING = ("combine", "generate", "import")
+OPTIONAL = {action: {"scope"} for action in KEY_MAKING}
+ON_THE_DAY = {"component": {"custodian"}, "import": {"kcv"}}  # what a step says beyond its script
 MAX_STEPS = 500
 MIN_COMPONENTS, MAX_COMPONENTS = 3, 9
 POLICY: dict[str, Any] = {
@@ -47,7 +50,9 @@ POLICY: dict[str, Any] = {
         "deactivate": {"CA": 1, "IW": 1},
         "destroy": {"CA": 1, "IW": 1, "KC": 2},
         "exception": {"IW": 1},
+        "export": {"CA": 1, "IW": 1, "KC": 2},
         "generate": {"CA": 1, "IW": 1, "KC": 2},
+        "import": {"CA": 1, "IW": 1, "KC": 2},
         "resume": {"CA": 1, "IW": 1},
         "roster": {"CA": 1, "EA": 1, "IW": 1},
     },
