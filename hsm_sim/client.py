@@ -127,7 +127,8 @@ class PinPad(Protocol):
         """The PIN the holder typed, ISO format 0 with these 12 digits, encrypted under the PIK.
 
         For field 52 the 12 digits left of the account's check digit; for HSM `34` the last 12
-        digits of the card serial. Raises Rejected (PAD-PIN) when no PIN was typed.
+        digits of the card serial. Raises Rejected (PAD-PIN) when no PIN was typed, (PAD-CANCEL)
+        when the holder pressed cancel.
         """
         ...
 

@@ -61,6 +61,7 @@ class SimPinPad:
         self._pik: SecretKey | None = None
         self._mak: SecretKey | None = None
         self._typed: bytearray | None = None
+        self._cancelled = False
         self._opened = False
 
     # -- keys in ------------------------------------------------------------------------------------
@@ -141,10 +142,18 @@ class SimPinPad:
             raise Rejected("PAD-PIN", "a PIN has 4 to 12 digits")
         self._typed = bytearray(digits, "ascii")
 
+    def cancel(self) -> None:
+        """The holder's cancel key: what was typed is gone, and the next PIN block is refused (PAD-CANCEL)."""
+        self._closed()
+        self._forget_pin()
+        self._cancelled = True
+
     def pin_block(self, account: str) -> bytes:
         """See `PinPad.pin_block`; the typed PIN is forgotten whatever happens."""
         self._closed()
         try:
+            if self._cancelled:
+                raise Rejected("PAD-CANCEL", "the holder pressed cancel")
             if self._typed is None:
                 raise Rejected("PAD-PIN", "no PIN was typed")
             if self._pik is None:
@@ -158,6 +167,7 @@ class SimPinPad:
             self._forget_pin()
 
     def _forget_pin(self) -> None:
+        self._cancelled = False
         if self._typed is not None:
             self._typed[:] = bytes(len(self._typed))
             self._typed = None

@@ -99,6 +99,22 @@ def test_the_pin_block_is_the_vectors() -> None:
         pad.pin_block(account)
 
 
+def test_cancel_forgets_the_pin_until_another_is_typed() -> None:
+    pad = pad_with()
+    pad.load_work_keys(bytes.fromhex(inputs("work-keys")["field62"]))
+    pad.type_pin("123456")
+    before = pad.pin_block("000000004275")
+    pad.type_pin("123456")
+    pad.cancel()
+    with pytest.raises(Rejected, match="PAD-CANCEL"):
+        pad.pin_block("000000004275")
+    with pytest.raises(Rejected, match="PAD-PIN"):
+        pad.pin_block("000000004275")
+    pad.cancel()
+    pad.type_pin("123456")
+    assert pad.pin_block("000000004275") == before
+
+
 @pytest.mark.parametrize("digits", ["", "123", "1234567890123", "12a4", "１２３４"])
 def test_only_digits_are_a_pin(digits: str) -> None:
     pad = pad_with()
