@@ -14,12 +14,10 @@ from core.money import format_yuan, parse_yuan
 
 if TYPE_CHECKING:
     from payments.receipts import Receipt
-    from payments.terminal_records import LoadCase, PurchaseEntry
+    from payments.terminal_records import PurchaseEntry
     from runtime.terminal_kit import TerminalKit
 
 MAX_LINE = 200
-MAX_STEPS = 100_000
-COMMENT = "#"
 
 
 @dataclass(frozen=True)
@@ -180,29 +178,38 @@ def _capp(shell: Shell, words: list[str]) -> Answer:
 
 
 def _load(shell: Shell, words: list[str]) -> Answer:
-    amount, account, account_pin = _take(words, 1, 3, "load YUAN [ACCOUNT PIN]")
     from payments.requests import CASH_LOAD, LOAD
-    from payments.terminal_loads import LoadWish
 
+    amount, account, account_pin = _take(words, 1, 3, "load YUAN [ACCOUNT PIN]")
     if account:
         shell.kit.pad.type_pin(account_pin)
-    wish = LoadWish(_amount(amount), verifier(shell.pin), LOAD if account else CASH_LOAD, account)
-    return _loaded(shell, shell.kit.terminal.load(wish))
+    return _loaded(shell, amount, LOAD if account else CASH_LOAD, account)
 
 
-def _loaded(shell: Shell, case: "LoadCase") -> Answer:
+def _unload(shell: Shell, words: list[str]) -> Answer:
+    from payments.requests import UNLOAD
+
+    amount, account = _take(words, 2, 2, "unload YUAN ACCOUNT")
+    return _loaded(shell, amount, UNLOAD, account)
+
+
+def _loaded(shell: Shell, amount: str, kind: str, account: str) -> Answer:
     from payments.receipts import load_receipt
+    from payments.terminal_loads import LoadWish
 
+    wish = LoadWish(_amount(amount), verifier(shell.pin), kind, account)
+    case = shell.kit.terminal.load(wish)
     shell.last_receipt = load_receipt(shell.kit.terminal.identity, case)
     asked = case.request
-    after = asked.balance + asked.amount
+    after, moved = asked.balance_after, asked.balance_after - asked.balance
     facts = {
-        "loaded_fen": asked.amount if case.tac else 0, "balance_fen": after if case.tac else None,
+        "loaded_fen": moved if case.tac else 0, "balance_fen": after if case.tac else None,
         "state": case.state.value, "batch": f"{case.batch:06d}", "trace": f"{case.trace:06d}",
         "reference": case.reference,
     }  # fmt: skip
     yuan, left = format_yuan(asked.amount), format_yuan(after)
-    return Answer(facts, f"loaded {yuan}, balance {left}", f"已圈存{yuan}，余额{left}")
+    done_en, done_zh = ("unloaded", "圈提") if moved < 0 else ("loaded", "圈存")
+    return Answer(facts, f"{done_en} {yuan}, balance {left}", f"已{done_zh}{yuan}，余额{left}")
 
 
 def verifier(pin: str) -> Callable[[Any], None]:
@@ -226,10 +233,10 @@ def _again(shell: Shell, words: list[str]) -> Answer:
         "purchases": [entry.record.status.value for entry in paid],
         "loads": [case.state.value for case in loaded],
     }
-    if not paid and not loaded:
+    done = ", ".join([*facts["purchases"], *facts["loads"]])
+    if not done:
         return Answer(facts, "nothing was open with this card", "该卡没有未决交易")
-    done = [*facts["purchases"], *facts["loads"]]
-    return Answer(facts, f"settled: {', '.join(done)}", f"已处理：{'、'.join(done)}")
+    return Answer(facts, f"settled: {done}", f"已处理：{done}")
 
 
 def _aside(shell: Shell, words: list[str]) -> Answer:
@@ -261,7 +268,7 @@ def _sign_on(shell: Shell, words: list[str]) -> Answer:
 
 def _sign_off(shell: Shell, words: list[str]) -> Answer:
     _take(words, 0, 0, "signoff")
-    shell.kit.terminal.session.sign_off()
+    shell.kit.terminal.sign_off()
     return Answer({}, "signed off", "已签退")
 
 
@@ -375,6 +382,7 @@ WORDS: dict[str, Word] = {
     "again": Word(_again, "again", "the same card is back: settle what was torn", "重新放卡，处理未决交易"),
     "aside": Word(_aside, "aside", "serve others, keep the torn one", "搁置未决交易"),
     "load": Word(_load, "load YUAN [ACCOUNT PIN]", "load with cash, or from an account", "圈存（现金或账户）"),
+    "unload": Word(_unload, "unload YUAN ACCOUNT", "pay out to an account, from a deposit purse", "圈提至账户"),
     "offline": Word(_line(False), "offline", "cut the line to the host", "断开主机"),
     "online": Word(_line(True), "online", "connect the line again", "恢复联机"),
     "signon": Word(_sign_on, "signon", "fetch work keys", "签到"),

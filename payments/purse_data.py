@@ -50,15 +50,16 @@ FORMS: dict[str, struct.Struct] = {
     UNLOAD_CONFIRMATION: _CONFIRMATION,
     PURCHASE: _PURCHASE,
 }
+UNLOAD_TYPE = 0x03
 # Types by flag (I-6). One public city uses 12 for loads: a local dialect would change this table alone.
 TYPES: dict[str, frozenset[int]] = {
     LOAD_REQUEST: frozenset({0x02}),
     LOAD_ANSWER: frozenset({0x02}),
     LOAD_CONFIRMATION: frozenset({0x02}),
     LOAD_UNKNOWN: frozenset({0x02}),
-    UNLOAD_REQUEST: frozenset({0x03}),
-    UNLOAD_ANSWER: frozenset({0x03}),
-    UNLOAD_CONFIRMATION: frozenset({0x03}),
+    UNLOAD_REQUEST: frozenset({UNLOAD_TYPE}),
+    UNLOAD_ANSWER: frozenset({UNLOAD_TYPE}),
+    UNLOAD_CONFIRMATION: frozenset({UNLOAD_TYPE}),
     PURCHASE: frozenset({0x06, 0x09}),
 }
 UNKNOWN_TAC = bytes(4)

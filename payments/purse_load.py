@@ -1,5 +1,6 @@
-"""Load procedures of a terminal (purse-card.md 8.1, 13.3): begin, finish, settle a torn one.
+"""Load procedures of a terminal (purse-card.md 8.1, 13.3): begin, finish, settle a torn one; unloads alike (8.4).
 
+An unload takes money off a card that has a deposit purse (the permit card has none); MAC3 stands for the TAC.
 The terminal asks the host between `begin_load` and `finish_load`; the host's MAC2 moves the money. Whether
 a load happened is shown by its TAC alone: "not executed" is never more than a claim, because an answer
 of INITIALIZE is not fresh for the host (8.1). Fields follow iso8583-host.md 5, flags RQ, SV and SX.
@@ -9,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cardos.client import CardSession, ChipError
-from cardos.purse_requests import CreditForLoad, GetTransactionProof, InitializeForLoad
+from cardos.purse_requests import (
+    CreditForLoad,
+    DebitForUnload,
+    GetTransactionProof,
+    InitializeForLoad,
+    InitializeForUnload,
+    OnlineInit,
+)
 from cardos.records import PurseLogRecord
 from cardos.requests import ReadRecord
 from cardos.spec import AID_PURSE, FID_LOG, LOG_RECORDS, MAX_SERIAL, SW, Transaction
@@ -21,13 +29,19 @@ LoadJournal = Callable[[LoadRecord], None]
 
 
 def begin_load(
-    card: CardSession, purse: PurseCard, key_id: int, amount: int, terminal: bytes
+    card: CardSession,
+    purse: PurseCard,
+    key_id: int,
+    amount: int,
+    terminal: bytes,
+    kind: Transaction = Transaction.LOAD_EP,
 ) -> LoadRequest:
-    """INITIALIZE FOR LOAD on the purse that `open_purse` selected; the PIN must be verified before.
+    """INITIALIZE FOR LOAD (or UNLOAD) on the purse that `open_purse` selected; the PIN must be verified before.
 
-    Changes nothing on the card. ChipError 6982 PIN, 6985 over the purse's maximum, 9402, 9403.
+    Changes nothing on the card. ChipError 6982 PIN, 6985 over the purse's maximum, 9401 an unload above the
+    balance, 9402, 9403, 6A82 no purse that can be unloaded.
     """
-    init = card.send(InitializeForLoad(key_id, amount, terminal))
+    init = _initialize(card, kind, key_id, amount, terminal)
     return LoadRequest(
         issuer=purse.file.issuer,
         asn=purse.asn,
@@ -38,10 +52,18 @@ def begin_load(
         counter=init.counter,
         balance=init.balance,
         amount=amount,
-        type=Transaction.LOAD_EP,
+        type=kind,
         psam=terminal,
         mac1=init.mac1,
     )
+
+
+def _initialize(
+    card: CardSession, kind: int, key_id: int, amount: int, terminal: bytes
+) -> OnlineInit:
+    if kind == Transaction.UNLOAD:
+        return card.send(InitializeForUnload(key_id, amount, terminal))
+    return card.send(InitializeForLoad(key_id, amount, terminal))
 
 
 def finish_load(
@@ -52,15 +74,17 @@ def finish_load(
     mac2: bytes,
     journal: LoadJournal,
 ) -> LoadRecord:
-    """CREDIT FOR LOAD with the host's MAC2; returns the DONE record with the TAC for message 0220.
+    """CREDIT FOR LOAD (DEBIT FOR UNLOAD) with the host's MAC2; returns the DONE record with the TAC for 0220.
 
     A refusal is checked: RECOVERED when the card did load, UNCERTAIN when it cannot tell. Raises ChipError
     when the counter confirms the refusal (journalled NOT_EXECUTED), OutcomeUnknown when the card left.
     """
     record = LoadRecord(LoadStatus.PENDING, request, date, time)
     journal(record)
+    unload = request.type == Transaction.UNLOAD
+    order = DebitForUnload(date, time, mac2) if unload else CreditForLoad(date, time, mac2)
     try:
-        tac = card.send(CreditForLoad(date, time, mac2))
+        tac = card.send(order)
     except ChipError as refusal:
         # A status word may have been changed on its way (purse-card.md 8.11): proof and counter decide.
         settled = _ask(card, record, journal)
@@ -120,11 +144,12 @@ def _ask(
 
 def _proof(card: CardSession, request: LoadRequest) -> bytes | None:
     try:
-        return card.send(GetTransactionProof(request.type, request.counter + 1)).tac
+        proof = card.send(GetTransactionProof(request.type, request.counter + 1))
     except ChipError as refusal:
         if refusal.sw != SW.NO_PROOF:
             raise
         return None
+    return proof.mac if request.type == Transaction.UNLOAD else proof.tac
 
 
 def _logged(card: CardSession, record: LoadRecord) -> bool | None:
@@ -151,7 +176,7 @@ def _logged(card: CardSession, record: LoadRecord) -> bool | None:
 def _counter_now(card: CardSession, request: LoadRequest) -> int | None:
     """The onSN that a new INITIALIZE of amount 0 shows; None when the card does not tell without the PIN."""
     try:
-        return card.send(InitializeForLoad(request.key_index, 0, request.psam)).counter
+        return _initialize(card, request.type, request.key_index, 0, request.psam).counter
     except ChipError as refusal:
         if refusal.sw == SW.COUNTER_EXHAUSTED:
             return MAX_SERIAL

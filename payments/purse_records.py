@@ -15,6 +15,9 @@ from payments.purse_data import (
     PURCHASE,
     UNKNOWN_BALANCE,
     UNKNOWN_TAC,
+    UNLOAD_CONFIRMATION,
+    UNLOAD_REQUEST,
+    UNLOAD_TYPE,
     PurchaseEvidence,
     PurseConfirmation,
     PurseRequest,
@@ -83,7 +86,7 @@ class PurchaseRecord:
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What INITIALIZE FOR LOAD gave, as the host wants it. `psam` is the 6-byte terminal number."""
+    """What INITIALIZE FOR LOAD or UNLOAD gave, as the host wants it. `psam` is the 6-byte terminal number."""
 
     issuer: bytes
     asn: bytes
@@ -98,10 +101,16 @@ class LoadRequest:
     psam: bytes
     mac1: bytes
 
+    @property
+    def balance_after(self) -> int:
+        """What the card holds once it did what was asked."""
+        return self.balance + (-self.amount if self.type == UNLOAD_TYPE else self.amount)
+
     def evidence(self) -> PurseRequest:
-        """Field 58 with the flag RQ."""
+        """Field 58 with the flag RQ, or UQ of an unload."""
+        flag = UNLOAD_REQUEST if self.type == UNLOAD_TYPE else LOAD_REQUEST
         return PurseRequest(
-            LOAD_REQUEST, self.issuer, self.asn, self.random, self.key_index, self.key_version,
+            flag, self.issuer, self.asn, self.random, self.key_index, self.key_version,
             self.counter, self.balance, self.amount, self.type, self.psam, self.mac1,
             self.algorithm,
         )  # fmt: skip
@@ -128,12 +137,12 @@ class LoadRecord:
     tac: bytes = b""
 
     def evidence(self) -> PurseConfirmation:
-        """Field 58 with the flag SV, or SX while there is no TAC."""
-        known = len(self.tac) == TAC_LENGTH
-        flag = LOAD_CONFIRMATION if known else LOAD_UNKNOWN
-        tac = self.tac if known else UNKNOWN_TAC
+        """Field 58 with the flag SV (UV of an unload), or SX while there is no TAC."""
         asked = self.request
-        after = asked.balance + asked.amount if known else UNKNOWN_BALANCE
+        tac, after = self.tac, asked.balance_after
+        flag = UNLOAD_CONFIRMATION if asked.type == UNLOAD_TYPE else LOAD_CONFIRMATION
+        if len(self.tac) != TAC_LENGTH:
+            flag, tac, after = LOAD_UNKNOWN, UNKNOWN_TAC, UNKNOWN_BALANCE
         return PurseConfirmation(
             flag, asked.issuer, asked.asn, asked.random, asked.key_index, asked.key_version,
             asked.counter, asked.amount, asked.type, asked.psam, self.date, self.time, tac, after,

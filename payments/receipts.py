@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from core.money import format_yuan
 from payments import responses
 from payments.purse_records import PurchaseStatus
-from payments.requests import CASH_LOAD, LOAD, OTHER_LOAD
+from payments.requests import CASH_LOAD, LOAD, OTHER_LOAD, PURCHASE, UNLOAD
 from payments.terminal_batch import Settled
 from payments.terminal_host import Identity
 from payments.terminal_records import LoadCase, LoadState, PurchaseEntry
@@ -33,6 +33,7 @@ _WORDS = {
     "reference": ("参考号", "Reference"),
     "code": ("应答码", "Response"),
     "loads": ("圈存", "Loads"),
+    "unloads": ("圈提", "Unloads"),
     "purchases": ("消费", "Purchases"),
     "result": ("对账", "Host"),
 }
@@ -40,6 +41,7 @@ _LOAD_KINDS = {
     LOAD: ("账户圈存", "LOAD FROM ACCOUNT"),
     CASH_LOAD: ("现金圈存", "CASH LOAD"),
     OTHER_LOAD: ("他户圈存", "LOAD FROM OTHER ACCOUNT"),
+    UNLOAD: ("圈提", "UNLOAD TO ACCOUNT"),
 }
 _LOAD_ENDS = {
     LoadState.CONFIRMED: ("圈存成功", "loaded"),
@@ -101,7 +103,7 @@ def load_receipt(me: Identity, case: LoadCase) -> Receipt:
     if case.reference:
         rows.append(("reference", case.reference))
     if case.tac:
-        rows.append(("balance", _yuan(asked.balance + asked.amount)))
+        rows.append(("balance", _yuan(asked.balance_after)))
         rows.append(("tac", "…" + case.tac.hex().upper()[-TAC_TAIL:]))
     if case.state is LoadState.DECLINED:
         rows.append(("code", f"{case.code} {responses.reads(case.code, 'zh')}"))
@@ -111,12 +113,13 @@ def load_receipt(me: Identity, case: LoadCase) -> Receipt:
 def settlement_receipt(me: Identity, settled: Settled) -> Receipt:
     """Slip of a closed batch."""
     kinds = settled.totals.kinds
-    loads = [total for kind, total in kinds.items() if kind in _LOAD_KINDS]
-    bought = [total for kind, total in kinds.items() if kind not in _LOAD_KINDS]
     rows = [*_head(me), ("batch", f"{settled.batch:06d}")]
-    for name, totals in (("loads", loads), ("purchases", bought)):
+    loads = [kind for kind in kinds if kind in _LOAD_KINDS and kind != UNLOAD]
+    for name, group in (("loads", loads), ("unloads", [UNLOAD]), ("purchases", [PURCHASE])):
+        totals = [kinds[kind] for kind in group if kind in kinds]
         count, amount = sum(t.count for t in totals), sum(t.amount for t in totals)
-        rows.append((name, f"{count}  {_yuan(amount)}"))
+        if totals or name != "unloads":
+            rows.append((name, f"{count}  {_yuan(amount)}"))
     zh, en = _RESULTS.get(settled.result, _RESULTS[3])
     rows.append(("result", f"{zh} {en}"))
     if settled.differences:

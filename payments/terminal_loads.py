@@ -1,4 +1,4 @@
-"""Loads at a terminal: ask the host, credit the card, confirm or reverse (iso8583-host.md 7.4).
+"""Loads and unloads at a terminal: ask the host, let the card do it, confirm or reverse (iso8583-host.md 7.4, 7.6).
 
 The two promises everything hangs on: the answer is saved *before* CREDIT FOR LOAD goes to the card (I-12), and
 once a reversal is saved MAC2 never reaches the card. `flush` sends what waits, reversals first, and keeps
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cardos.client import CardSession, ChipError
+from cardos.spec import Transaction
 from core.errors import Rejected, Unavailable
 from payments import responses
 from payments.messages import Message
@@ -20,6 +21,7 @@ from payments.requests import (
     CASH_LOAD,
     OTHER_REASON,
     TERMINAL_FAULT,
+    UNLOAD,
     WITH_PIN,
     WITHOUT_PIN,
     reversal,
@@ -34,7 +36,8 @@ Verify = Callable[[CardSession], None]
 @dataclass(frozen=True)
 class LoadWish:
     """What the holder asked for. `kind` is 60.1: 41 cash at the counter, 40 and 42 from `account` (its PIN typed
-    at the pad). `verify` presents the purse PIN to the card. `key_id` is the load key's id on the cards.
+    at the pad), 43 an unload to `account` (without its PIN). `verify` presents the purse PIN to the card. `key_id`
+    is the load key's id on the cards.
     """
 
     amount: int
@@ -63,11 +66,8 @@ class LoadDesk:
         """
         self._session.link.open()
         self.settle_card(card, wish.verify)
-        self.flush(at_once=True)
-        if self.reversals():
-            raise Unavailable("TERM-REVERSAL-WAITING", "an older reversal has no answer yet")
-        if not self._session.signed_on:
-            self._session.sign_on()
+        self.clear_line()
+        self._session.be_signed_on()
         case = self._try(card, wish)
         if case.code in SIGN_ON_CODES:
             self._session.sign_on()
@@ -91,9 +91,11 @@ class LoadDesk:
         session = self._session
         purse = open_purse(card)
         wish.verify(card)
-        request = begin_load(card, purse, wish.key_id, wish.amount, session.identity.psam)
+        unload = wish.kind == UNLOAD
+        kind = Transaction.UNLOAD if unload else Transaction.LOAD_EP
+        request = begin_load(card, purse, wish.key_id, wish.amount, session.identity.psam, kind)
         pin_block = None
-        if wish.account:
+        if wish.account and not unload:
             pin_block = session.pad.pin_block(wish.account[:-1][-ACCOUNT_DIGITS:])
         case = LoadCase(
             self._store.next_number(), wish.kind, session.batch, self._store.next_trace(), request,
@@ -203,6 +205,12 @@ class LoadDesk:
         wanted = (LoadState.CREDITED, LoadState.UNKNOWN)
         return [c for c in self._store.open_loads() if c.state in wanted]
 
+    def clear_line(self) -> None:
+        """Before an online transaction: no reversal may wait (8.2). Unavailable TERM-REVERSAL-WAITING."""
+        self.flush(at_once=True)
+        if self.reversals():
+            raise Unavailable("TERM-REVERSAL-WAITING", "an older reversal has no answer yet")
+
     def flush(self, at_once: bool = False) -> bool:
         """Send reversals, then confirmations; True when nothing waits any more.
 
@@ -238,8 +246,7 @@ class LoadDesk:
     def _post(self, case: LoadCase) -> Reply:
         """One message for a waiting case, signing on first, and again when the host asks for it."""
         session = self._session
-        if not session.signed_on:
-            session.sign_on()
+        session.be_signed_on()
         reply = session.send(self._waiting_message(case), session.waits.other)
         if reply.code == "77" or reply.hint:
             session.sign_on()
