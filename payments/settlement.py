@@ -41,7 +41,9 @@ COUNT_DIFFERS = "95"
 
 
 def host_totals(tx: Tx, terminal: str, batch: int) -> Totals:
-    """What the host has for one batch, by type; reversed and declined loads are left out (12.1)."""
+    """What the host has for one batch, by type; declined loads are left out, and reversed ones whatever a later
+    counter or TAC said of them (12.1).
+    """
     kinds: dict[str, KindTotal] = {}
     loads = tx.execute(
         select(LoadRow.kind, func.count(), func.sum(LoadRow.amount))
@@ -49,6 +51,7 @@ def host_totals(tx: Tx, terminal: str, batch: int) -> Totals:
             LoadRow.terminal == terminal,
             LoadRow.batch == batch,
             LoadRow.state.in_((ISSUED, CONFIRMED, UNRESOLVED)),
+            LoadRow.reason != "reversed",
         )
         .group_by(LoadRow.kind)
     )

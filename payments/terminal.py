@@ -82,6 +82,9 @@ class Terminal:
             self.sales = self._sales(hardware.psam)
             self.batches = BatchDesk(self.session, self.loads, self.sales)
             self.care = CareDesk(self.session, home / LISTS_FILE)
+            rules = self.care.remembered()
+            if self.sales is not None:
+                self.sales.rules = rules
             self.loads.restart()
         except BaseException:
             self.store.close()
@@ -120,12 +123,13 @@ class Terminal:
     def account_balance(self, account: str) -> int:
         """What the funding account holds, in fen (7.3); its PIN was typed at the pad.
 
-        Raises Rejected TERM-REFUSED (55 PIN wrong, 75 tries used up), Unavailable TERM-SILENT, TERM-OFFLINE.
+        Raises Rejected TERM-REFUSED (55 PIN wrong, 75 tries used up), Unavailable TERM-SILENT, TERM-OFFLINE,
+        TERM-REVERSAL-WAITING.
         """
         session = self.session
         session.link.open()
-        if not session.signed_on:
-            session.sign_on()
+        self.loads.clear_line()
+        session.be_signed_on()
         # A PIN block is for one set of keys: this message is never built twice.
         block = session.pad.pin_block(account[:-1][-ACCOUNT_DIGITS:])
         request = session.station().balance(session.trace(), account, block)
@@ -172,19 +176,33 @@ class Terminal:
         self._hardware.link.open()
         self.session.sign_on()
 
-    def update_lists(self) -> None:
-        """Blacklist and status list."""
+    def sign_off(self) -> None:
+        """End the session after everything was sent (7.7). Rejected TERM-NOT-EMPTY while a card is awaited."""
         self._hardware.link.open()
+        self._send_waiting()
+        self.session.sign_off()
+
+    def update_lists(self) -> None:
+        """Blacklist and status list; what waits is sent before (7.7), if the host takes it now."""
+        self._hardware.link.open()
+        try:
+            self._send_waiting()
+        except Unavailable as fault:
+            self.last_care_fault = fault  # an old list would be worse than records that wait on
         self.care.update_lists()
 
     def upload(self) -> int:
         """Send what waits: reversals and confirmations first, then purchases. Returns the number of purchases."""
         self._hardware.link.open()
-        if not self.loads.flush(at_once=True):
-            raise Unavailable("TERM-WAITING", "a reversal or confirmation has no answer yet")
-        count = self.selling().upload()
+        self.selling()
+        count = self._send_waiting()
         self.act()
         return count
+
+    def _send_waiting(self) -> int:
+        if not self.loads.flush(at_once=True):
+            raise Unavailable("TERM-WAITING", "a reversal or confirmation has no answer yet")
+        return self.sales.upload() if self.sales is not None else 0
 
     def upload_if_due(self) -> int:
         """After a sale: upload when a trigger of 7.7 has come. Without a line the records simply wait on."""

@@ -15,7 +15,7 @@ from payments.messages import Message
 from payments.requests import PURCHASE
 from payments.terminal_host import HostSession, Reply
 from payments.terminal_loads import LoadDesk
-from payments.terminal_records import COUNTED, LoadCase, PurchaseEntry
+from payments.terminal_records import LoadCase, PurchaseEntry
 from payments.terminal_sales import SalesDesk
 
 MakeMessage = Callable[[], Message]
@@ -46,9 +46,9 @@ class BatchDesk:
         self._sales = sales
 
     def loads_of(self, batch: int) -> list[LoadCase]:
-        """Loads that count in a batch: credited for certain."""
+        """Loads that count in a batch."""
         cases = self._session.store.loads.values()
-        return [case for case in cases if case.batch == batch and case.state in COUNTED]
+        return [case for case in cases if case.batch == batch and case.counted]
 
     def purchases_of(self, batch: int) -> list[PurchaseEntry]:
         """Purchases of a batch: those not yet sent, and those the host was told of without TAC, among them."""
@@ -74,8 +74,7 @@ class BatchDesk:
         """
         session = self._session
         session.link.open()
-        if not session.signed_on:
-            session.sign_on()
+        session.be_signed_on()
         self._loads.give_up()
         if not self._loads.flush(at_once=True):
             raise Unavailable("TERM-WAITING", "a reversal or confirmation has no answer yet")

@@ -30,6 +30,7 @@ _LENGTHS = {
     "82": 12, "83": 3, "84": 4, "85": 8, "86": 4, "87": 12, "88": 4,
 }  # fmt: skip
 MERCHANT_NAME, MERCHANT_NAME_BYTES = "22", 40
+PARAMETER = "parameter "  # marks of the store: each item as it came
 
 
 @dataclass
@@ -55,7 +56,7 @@ class CareDesk:
         pages = Collector(letters, self.lists.version(letters))
         for _ in range(MAX_PAGES):
             page = self._page(ListAsk(letters, pages.in_hand, pages.next_index))
-            if page.flag == PAGE_NOTHING:
+            if page.flag == PAGE_NOTHING and pages.untouched(page):
                 self._keep(self.lists.checked(letters, session.now()))
                 return
             pages.take(page)
@@ -97,13 +98,26 @@ class CareDesk:
             values = parse_items(answer.octets(62))
         except PartFault as fault:
             raise Rejected("TERM-PARAMETER", fault.detail, tag="62") from fault
-        changed = sale_rules(values, rules)
-        waits = session.waits
-        if "12" in values:
-            waits = replace(waits, load=max(int(values["12"]), 1))
-        session.waits = waits
-        session.store.mark(**{f"parameter {tag}": value for tag, value in values.items()})
+        changed = self._apply(values, rules)
+        session.store.mark(**{PARAMETER + tag: value for tag, value in values.items()})
         expect_done(self._ask(lambda: session.station().parameters_done(session.trace())))
+        return changed
+
+    def remembered(self) -> SaleRules:
+        """The rules of the last download: a start does not forget them."""
+        marks = self.session.store.marks
+        known = {
+            name.removeprefix(PARAMETER): value
+            for name, value in marks.items()
+            if name.startswith(PARAMETER)
+        }
+        return self._apply(known, SaleRules())
+
+    def _apply(self, values: Mapping[str, str], rules: SaleRules) -> SaleRules:
+        changed = sale_rules(values, rules)
+        if "12" in values:
+            waits = self.session.waits
+            self.session.waits = replace(waits, load=max(int(values["12"]), 1))
         return changed
 
     def _ask(self, make: Callable[[], Message]) -> Reply:

@@ -152,8 +152,7 @@ class HostSession:
 
         `make` builds the message anew, since a sign-on may change the batch number.
         """
-        if not self.signed_on:
-            self.sign_on()
+        self.be_signed_on()
         reply = self.send(make(), timeout)
         if reply.code == "77" or reply.hint:
             self.sign_on()
@@ -161,6 +160,14 @@ class HostSession:
         return reply
 
     # -- sign-on ------------------------------------------------------------------------------------
+
+    def be_signed_on(self) -> None:
+        """Sign on unless that was done today: the first message of a business day is a sign-on (7.1)."""
+        if not self.signed_on or self.store.marks.get("day") != self._today():
+            self.sign_on()
+
+    def _today(self) -> str:
+        return self.now().astimezone(SHANGHAI).strftime(DAY)
 
     def sign_on(self) -> None:
         """0800: new work keys, the batch to use, the host's clock. At most three tries (I-9).
@@ -202,7 +209,7 @@ class HostSession:
         held = int(self.store.marks.get(REPLACED, "0")) or before
         self.store.mark(
             batch=str(given),
-            day=self.now().astimezone(SHANGHAI).strftime(DAY),
+            day=self._today(),
             clock=str(int(self.clock_offset.total_seconds())),
             **{REPLACED: str(held if held != given else 0)},
         )

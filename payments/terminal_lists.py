@@ -102,12 +102,21 @@ class Collector:
     entries: list[bytes] = field(default_factory=list)
     complete: bool = False
 
+    @property
+    def _first(self) -> bool:
+        return not self.next_index and not self.version
+
+    def untouched(self, page: ListPage) -> bool:
+        """Whether "nothing new" is the first thing said, and of the version in hand. Else it ends no half list."""
+        return self._first and page.version == self.in_hand
+
     def take(self, page: ListPage) -> None:
         """The next page. EvidenceMismatch TERM-LIST when it does not continue the ones before."""
-        first = not self.next_index and not self.version
         if page.letters != self.letters or page.index != self.next_index or self.complete:
             raise EvidenceMismatch("TERM-LIST", f"page {self.next_index} was expected")
-        if first:
+        if page.flag == PAGE_NOTHING:
+            raise EvidenceMismatch("TERM-LIST", "nothing new, and yet another version")
+        if self._first:
             self.version, self.base = page.version, page.base
             if page.base not in (0, self.in_hand):
                 raise EvidenceMismatch("TERM-LIST", "the base is not the version in hand")
@@ -117,7 +126,7 @@ class Collector:
             raise Rejected("TERM-LIST-SIZE", "more entries than a terminal holds")
         self.entries.extend(page.entries)
         self.next_index += len(page.entries)
-        self.complete = page.flag in (PAGE_LAST, PAGE_NOTHING)
+        self.complete = page.flag == PAGE_LAST
 
 
 # -- on disk ----------------------------------------------------------------------------------------

@@ -60,7 +60,6 @@ OPEN = frozenset(
         LoadState.REVERSING,
     }
 )
-COUNTED = frozenset({LoadState.CREDITED, LoadState.CONFIRMED})
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,12 @@ class LoadCase:
     def open(self) -> bool:
         """Whether the case still waits for the host or the card."""
         return self.state in OPEN
+
+    @property
+    def counted(self) -> bool:
+        """Whether settlement counts it (12.1): credited, or reported to a host that knows it as undecided."""
+        reported = self.state is LoadState.REPORTED and self.code == "00"
+        return reported or self.state in (LoadState.CREDITED, LoadState.CONFIRMED)
 
     def record(self) -> LoadRecord:
         """The procedure's view: what `recover_load` settles and field 58 of 0220 is made from."""

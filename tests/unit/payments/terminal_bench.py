@@ -18,7 +18,7 @@ from core.errors import DeviceFault, Unavailable
 from hsm_sim import mac
 from hsm_sim.keyblock import BlockHeader, wrap
 from hsm_sim.pinpad import SimPinPad
-from payments.field_parts import ListPage, WorkKeys, parse_field48, parse_field63
+from payments.field_parts import ListPage, WorkKeys, items, parse_field48, parse_field63
 from payments.frames import answer_header, answer_tpdu
 from payments.messages import Message, build, parse
 from payments.purse_data import (
@@ -86,6 +86,7 @@ class BenchHost:
     answers: dict[tuple[str, ...], Message] = field(default_factory=dict)
     heard: list[Message] = field(default_factory=list)
     pages: dict[str, list[ListPage]] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
     details: int = 0
     requirement: int = 0
     offline: bool = False
@@ -196,7 +197,8 @@ class BenchHost:
 
     def _settle(self, request: Message) -> dict[int, object]:
         told = parse_field48(request.text(48))
-        mine = sum(load.request.amount for load in self.loads.values() if load.state == "confirmed")
+        counted = ("confirmed", "unresolved")
+        mine = sum(load.request.amount for load in self.loads.values() if load.state in counted)
         mine += sum(one.amount for one in self.purchases.values())
         result = self.result or (1 if told.debit.amount == mine else 2)
         totals = parse_field63(request.text(63))
@@ -222,6 +224,8 @@ class BenchHost:
     def _list(self, request: Message) -> dict[int, object]:
         if request.function in ("391", "393", "361"):
             return {}
+        if request.function == "360":
+            return {62: items(self.parameters)}
         letters = request.octets(62)[:2].decode()
         version, index = int(request.octets(62)[2:10]), int(request.octets(62)[10:16])
         for page in self.pages.get(letters, []):

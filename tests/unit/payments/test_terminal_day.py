@@ -1,14 +1,16 @@
 """The end of a terminal's day: settlement, repair, what waits."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from core.errors import Unavailable
+from payments.purse_records import OutcomeUnknown
 from payments.terminal_loads import LoadWish
 from tests.unit.payments.purse_bench import verify_pin
-from tests.unit.payments.terminal_bench import Bench, permit
-from tests.unit.payments.terminal_deeds import loaded, wish
+from tests.unit.payments.terminal_bench import Bench, Hand, permit
+from tests.unit.payments.terminal_deeds import CREDIT, loaded, wish
 
 
 def test_a_day_that_agrees_is_closed_without_details(bench: Bench) -> None:
@@ -54,6 +56,35 @@ def test_nothing_is_settled_while_a_reversal_waits(bench: Bench) -> None:
     with pytest.raises(Unavailable, match="TERM-WAITING"):
         bench.terminal.settle()
     assert not [m for m in bench.host.heard if m.mti == "0500"]
+
+
+def test_the_account_is_not_asked_while_a_reversal_waits(bench: Bench) -> None:
+    bench.lay(permit())
+    bench.host.lose = lambda m: "request" if m.mti in ("0200", "0400") else ""
+    with pytest.raises(Unavailable):
+        bench.terminal.load(wish())
+    bench.pad.type_pin("123456")
+    with pytest.raises(Unavailable, match="TERM-REVERSAL-WAITING"):
+        bench.terminal.account_balance("6200000000042759")
+
+
+def test_the_first_message_of_a_day_is_a_sign_on(bench: Bench) -> None:
+    loaded(bench)
+    bench.clock.advance(timedelta(days=1))
+    heard = len(bench.host.heard)
+    bench.terminal.load(wish(100))
+    assert [(m.mti, m.function) for m in bench.host.heard[heard:]][:2] == [
+        ("0800", "003"), ("0200", "000"),
+    ]  # fmt: skip
+
+
+def test_a_load_of_unknown_outcome_counts_on_both_sides(bench: Bench) -> None:
+    loaded(bench)
+    bench.wrap = lambda channel: Hand(channel, CREDIT, executed=False)
+    with pytest.raises(OutcomeUnknown):
+        bench.terminal.load(wish(700))
+    settled = bench.terminal.settle()
+    assert (settled.result, settled.totals.kinds["41"].amount) == (1, 5_700)
 
 
 def garbled_sign_on(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from payments.purse_records import OutcomeUnknown
 from payments.terminal_records import LoadState
 from tests.unit.payments.purse_bench import verify_pin
 from tests.unit.payments.terminal_bench import Bench, Hand, permit
-from tests.unit.payments.terminal_deeds import CREDIT, balance, losing, states, wish
+from tests.unit.payments.terminal_deeds import CREDIT, DEBIT, balance, losing, states, wish
 
 
 def test_a_load_is_credited_and_confirmed(bench: Bench) -> None:
@@ -207,9 +207,14 @@ def test_signing_off_needs_an_empty_store(bench: Bench) -> None:
     card = permit()
     bench.lay(card)
     bench.terminal.load(wish())
-    bench.terminal.pay(250)
+    bench.wrap = lambda channel: Hand(channel, DEBIT, executed=True)
+    with pytest.raises(OutcomeUnknown):
+        bench.terminal.pay(250)
     with pytest.raises(Rejected, match="TERM-NOT-EMPTY"):
-        bench.terminal.session.sign_off()
-    bench.terminal.upload()
-    bench.terminal.session.sign_off()
+        bench.terminal.sign_off()
+    bench.wrap = lambda channel: channel
+    bench.lay(card)
+    bench.terminal.settle_card()
+    bench.terminal.sign_off()
     assert bench.host.heard[-1].function == "002"
+    assert len(bench.host.purchases) == 1

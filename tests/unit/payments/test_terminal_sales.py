@@ -220,6 +220,49 @@ def test_half_a_list_is_thrown_away(bench: Bench) -> None:
     assert bench.terminal.care.lists.black == {}
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_nothing_new_ends_no_list_of_another_version(bench: Bench, index: int) -> None:
+    entry = black_entry("00000000001000000147", "03")
+    last = ListPage("BL", 0, 20070618, 0, index, ())
+    bench.host.pages["BL"] = [ListPage("BL", 2, 20070618, 0, 0, (entry,)), last][1 - index :]
+    before = bench.terminal.care.lists
+    with pytest.raises(EvidenceMismatch, match="TERM-LIST"):
+        bench.terminal.update_lists()
+    assert bench.terminal.care.lists == before
+
+
+def test_what_waits_goes_up_before_a_list_comes_down_and_before_the_session_ends(
+    bench: Bench,
+) -> None:
+    loaded(bench)
+    bench.terminal.pay(250)
+    heard = len(bench.host.heard)
+    bench.terminal.update_lists()
+    assert [m.mti for m in bench.host.heard[heard:]] == ["0200", "0800", "0800"]
+    assert bench.terminal.store.waiting() == []
+    bench.terminal.pay(300)
+    bench.terminal.sign_off()
+    assert len(bench.host.purchases) == 2
+
+
+def test_parameters_outlive_a_restart_and_bad_ones_change_nothing(bench: Bench) -> None:
+    bench.host.parameters = {"12": "20", "83": "002", "87": "000000000300", "88": "0024"}
+    bench.terminal.update_parameters()
+    bench.terminal.store.close()
+    bench.start()
+    rules = bench.terminal.selling().rules
+    assert (rules.upload_records, rules.largest, rules.oldest_list) == (2, 300, timedelta(hours=24))
+    assert bench.terminal.session.waits.load == 20
+    bench.host.parameters = {"83": "009", "87": "30000"}  # one of them is too short
+    bench.host.answers.clear()
+    with pytest.raises(Rejected, match="TERM-PARAMETER"):
+        bench.terminal.update_parameters()
+    assert bench.terminal.selling().rules == rules
+    loaded(bench)
+    with pytest.raises(Rejected, match="TERM-AMOUNT"):
+        bench.terminal.pay(301)
+
+
 @pytest.mark.parametrize(
     ("hours", "amount", "code"),
     [(47, 5_000, ""), (49, 4_999, ""), (49, 5_000, "TERM-LIST-OLD"), (169, 1, "TERM-LIST-EXPIRED")],
