@@ -58,7 +58,7 @@ def certificates(
     from core.clock import SystemClock
     from hsm_sim import clients
     from hsm_sim.certificates import make_certificates
-    from hsm_sim.device import require_private
+    from hsm_sim.hardening import require_private
 
     require_private(home)
     known = make_certificates(folder, SystemClock())

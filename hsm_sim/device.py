@@ -7,23 +7,23 @@ start the HSM is locked (F9) until all unlock secrets were given; every attempt 
 
 import hashlib
 import os
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core.clock import Clock
+from core.clock import Clock, business_date
 from hsm_sim import clients, kcv, lmkfile
 from hsm_sim.batches import Batches
 from hsm_sim.ceremony.bundle import directory_bytes
 from hsm_sim.ceremony.script import KEY_MAKING
 from hsm_sim.clients import Policy
 from hsm_sim.commands.channel import Channels
-from hsm_sim.errors import HsmBusy, HsmMismatch, HsmRejected, refusal
+from hsm_sim.errors import HsmMismatch, HsmRejected, refusal
 from hsm_sim.frame import MAX_FRAME
+from hsm_sim.hardening import require_private
 from hsm_sim.keyring import KeyRing
 from hsm_sim.keystore import STORE_FILE, Keystore, State
 from hsm_sim.lifecycle import KeyLife
@@ -36,8 +36,6 @@ from hsm_sim.usage import UsageMeter
 from hsm_sim.work import Client
 
 FIRMWARE, DEV_FIRMWARE = "0001-SIM0", "0001-DEV0"
-CARD_INFO = b"hsm-sim card v1"
-PSEUDONYM_BYTES = 8
 MAX_REFUSED_NOTED = 1000
 MOVES = {
     "activate": State.ACTIVE, "resume": State.ACTIVE, "deactivate": State.DEACTIVATED,
@@ -63,6 +61,7 @@ class Hsm:
         self._signing_seed: SecretKey | None = None
         self._inside: KeyRing | None = None
         self._refused: dict[tuple[str, str], None] = {}
+        self._looked_on = ""  # the day on which end dates were last looked at
         self.limiter = RateLimiter(self.policy.limits, clock, log, off=self.policy.dev)
         log.on_signed = self._bind
 
@@ -137,7 +136,7 @@ class Hsm:
             raise HsmMismatch("HSM-STORE", "the LMK is not in its file")
         if not lmk_hex:
             return
-        inside = KeyRing(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)))
+        inside = KeyRing(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)), self._clock)
         if not states:  # the step that made the LMK was never recorded: it was not made
             self._inside = inside
             self.drop_lmk()
@@ -152,10 +151,12 @@ class Hsm:
     def _states_of_log(self) -> dict[str, State]:
         """The keys and their states as the log tells them: the key file must agree."""
         states: dict[str, State] = {}
-        for event in self.log.events("ceremony.step", "key.suspend"):
+        for event in self.log.events("ceremony.step", "key.suspend", "key.expire"):
             body = event["body"]
             if event["type"] == "key.suspend":
                 states[body["kid"]] = State.SUSPENDED
+            elif event["type"] == "key.expire":
+                states[body["kid"]] = State.DEACTIVATED
             elif body["action"] in KEY_MAKING:
                 states[body["args"]["kid"]] = State.PRE_ACTIVE
             elif body["action"] in MOVES:
@@ -187,6 +188,7 @@ class Hsm:
         self.log.check()
         self.usage.tick()
         if self._unlock_key is not None:
+            self._expire()
             self.log.checkpoint_if_due()
 
     def _bind(self, size: int, root: bytes) -> None:
@@ -324,10 +326,24 @@ class Hsm:
 
     def suspend(self, kid: str, reason: str) -> None:
         """Take a key out of use at once; one security officer may, since it only removes ability (8.4)."""
+        self._change_alone(self.actions.suspend, "key.suspend", kid, reason)
+
+    def _expire(self) -> None:
+        """Keys whose last day is over only verify and unwrap from then on; each change is a log line (8.4)."""
+        today = business_date(self._clock.now()).isoformat()
+        if self._inside is None or today == self._looked_on:
+            return
+        for kid, entry in list(self._inside.keystore.entries.items()):
+            if entry.state is State.ACTIVE and entry.until and entry.until < today:
+                self._change_alone(self.actions.deactivate, "key.expire", kid, entry.until)
+        self._looked_on = today
+
+    def _change_alone(self, change: Callable[[str], Any], event: str, kid: str, why: str) -> None:
+        """A change of state without a ceremony: it only removes ability."""
         self.actions.begin(self.log.size)
         try:
-            self.actions.suspend(kid)
-            self.log.append("key.suspend", {"kid": kid, "reason": reason})
+            change(kid)
+            self.log.append(event, {"kid": kid, "reason": why})
         except BaseException:
             self.actions.rollback()
             raise
@@ -349,7 +365,7 @@ class Hsm:
         """Take the LMK: into its file first, so that no key is ever wrapped under one that is lost."""
         if self._unlock_key is None:
             raise refusal("F9")
-        self._inside = KeyRing(self.home, self.log, SecretKey("A3", material))
+        self._inside = KeyRing(self.home, self.log, SecretKey("A3", material), self._clock)
         self._header = replace(self._header, lmk_kcv=kcv.check_value("A3", material))
         self._seal()
 
@@ -372,18 +388,6 @@ class Hsm:
     def batch_opened(self) -> None:
         """Read the batches from the log again."""
         self.batches.reload()
-
-
-def require_private(home: Path) -> None:
-    """Refuse a folder that others may read or that is not ours, or such files in it (R-34): HSM-HOME."""
-    try:
-        found = [home, *(path for path in home.iterdir() if path.is_file())]
-        for path in found:
-            status = path.stat()
-            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise HsmRejected("HSM-HOME", f"{path.name} is not private")
-    except OSError as error:
-        raise HsmBusy("HSM-HOME", f"the folder cannot be read: {error.strerror}") from None
 
 
 def make_hsm(

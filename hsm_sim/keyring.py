@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.clock import Clock, business_date
 from hsm_sim import kcv, tokens
 from hsm_sim.errors import refusal
 from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
@@ -23,8 +24,9 @@ READING = (State.ACTIVE, State.DEACTIVATED)
 class KeyRing:
     """LMK, key file, opened tokens, seals, and the HSM's own derived keys."""
 
-    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey) -> None:
+    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey, clock: Clock) -> None:
         self.lmk = lmk
+        self._clock = clock
         self.keystore = Keystore(home, log.name, lmk, log)
         self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO))
         self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
@@ -45,7 +47,8 @@ class KeyRing:
         self.lmk.clear()
 
     def key(self, field: str, rule: KeyRule) -> Key:
-        """The key of a key field, if the rule allows it: HSM-28, 10 or 11, A6, A8, F1 in this order."""
+        """The key of a key field, if the rule allows it: HSM-28, 10 or 11, A6, A8, F1, F7 in this order."""
+        entry = None
         if field[0] != "K":
             if rule.resident:
                 raise refusal("28", "a token where a resident key belongs")
@@ -61,7 +64,16 @@ class KeyRing:
             raise refusal("A8")
         if state not in rule.states:
             raise refusal("F1", state.value, kid=key.kid, state=state.value)
+        if entry is not None and (entry.starts or entry.until):
+            self._require_day(entry, rule)
         return key
+
+    def _require_day(self, entry: KeyEntry, rule: KeyRule) -> None:
+        """HSM-F7 outside the key's dates; after the last one it still verifies and unwraps (8.4)."""
+        today = business_date(self._clock.now()).isoformat()
+        over = bool(entry.until) and today > entry.until
+        if today < entry.starts or (over and State.DEACTIVATED not in rule.states):
+            raise refusal("F7")
 
     def _known(self, entry: KeyEntry) -> Key:
         known = self._resident.get(entry.slot)

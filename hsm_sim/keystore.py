@@ -58,11 +58,15 @@ class KeyEntry:
     slot: int
     state: State = State.PRE_ACTIVE
     block: str = ""
+    starts: str = ""  # first and last day (YYYY-MM-DD, Shanghai); "" for no bound
+    until: str = ""
 
     def public(self) -> dict[str, Any]:
         """The entry of command 70 and of keys.json, without `uses`: never material."""
-        row = {name: value for name, value in vars(self).items() if name != "block"}
-        return {**row, "state": self.state.value}
+        hidden = ("block", "starts", "until")
+        row = {name: value for name, value in vars(self).items() if name not in hidden}
+        days = {name: day for name, day in (("from", self.starts), ("until", self.until)) if day}
+        return {**row, **days, "state": self.state.value}
 
     @property
     def lineage(self) -> str:
@@ -234,5 +238,6 @@ def _has_happened(log: AuditLog, held: Mapping[str, Any]) -> bool:
     if held["seq"] >= log.size:
         return False
     line = log.read(held["seq"])
-    body = line["body"] if line["type"] == "key.suspend" else line["body"].get("args", {})
-    return line["type"] in ("ceremony.step", "key.suspend") and body.get("kid") == held["subject"]
+    alone = line["type"] in ("key.suspend", "key.expire")
+    body = line["body"] if alone else line["body"].get("args", {})
+    return (alone or line["type"] == "ceremony.step") and body.get("kid") == held["subject"]

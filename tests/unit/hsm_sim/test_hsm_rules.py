@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.clock import FixedClock
 from core.errors import CityError
 from hsm_sim import data_requests as data
 from hsm_sim import generic_requests as generic
 from hsm_sim import issue_requests as issue
 from hsm_sim import kcv, keyblock
+from hsm_sim import purse_requests as purse
 from hsm_sim import terminal_requests as terminal
 from hsm_sim.client import Request, Role
 from hsm_sim.keystore import State
@@ -178,3 +181,36 @@ def test_generated_tdes_keys_have_odd_parity(bench: KnownKeys) -> None:
         made = bench.local.call(generic.GenerateAndExport(zone, "D0", kind="0", mode="B"))
         key = keyblock.unwrap(ZONE, made.exported[1:]).material
         assert all(byte.bit_count() % 2 == 1 for byte in key)
+
+
+def dated(bench: KnownKeys, starts: str, until: str) -> None:
+    store = bench.hsm.keystore
+    assert store is not None
+    store.put(replace(store.entries["dlk"], state=State.ACTIVE, starts=starts, until=until))
+
+
+def test_a_key_works_within_its_dates(tmp_path: Path) -> None:
+    """F7; after the last day it still verifies (8.4), and once that was noticed it is DEACTIVATED."""
+    clock = FixedClock(datetime(2026, 11, 27, 8, tzinfo=UTC))
+    bench = KnownKeys(tmp_path / "hsm", clock)
+    field = bench.load("dlk", KEY, "T2", "11", "X")
+    online = {"master": field, "factors": (CARD,), "random": bytes(4), "counter": 1, "balance": 0,
+              "amount": 1, "type": b"\x02", "terminal": bytes(6), "mac1": bytes(4)}  # fmt: skip
+    check = purse.CheckLoad(**online)
+    load = purse.Load(**online, date=b"\x20\x26\x11\x27", time=bytes(3))
+    for starts, until, checking, making in (
+        ("2026-11-28", "", "F7", "F7"), ("2026-11-27", "2026-11-27", "01", "01"),
+        ("", "2026-11-26", "01", "F7"),
+    ):  # fmt: skip
+        dated(bench, starts, until)
+        assert ask(bench, check, Role.PURSE) == checking
+        assert ask(bench, load, Role.PURSE) == making
+    bench.hsm.tick()
+    assert [event["body"] for event in bench.hsm.log.events("key.expire")] == [
+        {"kid": "dlk", "reason": "2026-11-26"}
+    ]
+    assert ask(bench, load, Role.PURSE) == "F1"
+    assert bench.hsm.directory()[-1]["until"] == "2026-11-26"
+    bench.hsm.tick()
+    assert len(list(bench.hsm.log.events("key.expire"))) == 1
+    bench.hsm.log.close()
