@@ -143,9 +143,10 @@ def show_handbook(data: Data = DEFAULT_DATA) -> None:
 def show_report(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """What the summary report would say of an installation today; nothing is published. 总结报告预览。"""
     from registry.pilot import summary
+    from runtime.pilot_figures import gather
 
     with _reading(data) as (tx, clock):
-        snapshot = summary.freeze(tx, clock, business_day(clock))
+        snapshot = summary.freeze(tx, clock, business_day(clock), gather(tx))
     if as_json:
         json_object({"schema": "citycard/pilot-report/1", **snapshot})
         return
@@ -182,6 +183,9 @@ def run(
     scale: Annotated[float, typer.Option(help="Share of the district's 183,900 people.")] = 0.01,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pilot.")] = 20070501,
     profile: Annotated[str, typer.Option(help="clean or dirty.")] = "clean",
+    cards: Annotated[
+        int, typer.Option(min=0, max=200, help="Cards to make, hand over, load and pay with.")
+    ] = 12,
     out: Annotated[Path, typer.Option("--out", help="A new folder for the results.")] = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
@@ -206,7 +210,7 @@ def run(
             bar.update(task, description=day, completed=done, total=total)
 
         try:
-            outcome = rehearse(out, profile, scale, seed, show)
+            outcome = rehearse(out, profile, scale, seed, show, cards)
         except ValueError as problem:
             raise typer.BadParameter(str(problem)) from None
     if as_json:

@@ -23,12 +23,18 @@ from registry.pilot.expected import Expected
 from registry.pilot.field_check import MAX_SAMPLE
 from registry.pilot.preparation import OFFICE
 from registry.pilot.rehearsal import Rehearsed
+from registry.pilot.works_result import Works
 from registry.points import training
 from registry.vault import attach
-from runtime.services import declare_tables
+from runtime.demo.city import Options
+from runtime.demo.run import run_demo
+from runtime.pilot_figures import gather
+from runtime.services import build, declare_tables
+from runtime.settings import Settings
 from runtime.training_vault import training_vault
 
 SUMMARY_DAY = datetime(2007, 9, 20, 9, tzinfo=SHANGHAI)
+STEPS_OF_A_CARD = 5  # the progress of the works is about that many steps a card
 GOOD = (Verdict.MET, Verdict.REPORT)
 ESTIMATED = frozenset({"E2D"})  # an estimate is never more than LIKELY
 
@@ -51,7 +57,8 @@ class Outcome:
 
     `slips`: mistakes of employers by kind, those the registers noticed and those that were made; `faults`: the same
     of the line between the registers. `held_back`: days on which silence stopped sleeps; `released`: sweeps of
-    the breaker's that two persons let go on; `issues` of the monitors: closed and raised.
+    the breaker's that two persons let go on; `issues` of the monitors: closed and raised;
+    `broken`: equations of cards and money that do not hold.
     """
 
     profile: str
@@ -64,6 +71,7 @@ class Outcome:
     held_back: int
     released: int
     issues: tuple[int, int]
+    broken: tuple[str, ...]
     digest: str
 
     @property
@@ -74,7 +82,7 @@ class Outcome:
             for found, made in (*self.slips.values(), *self.faults.values(), self.issues)
         )
         right = all(line.equal or line.covered for line in self.lines)
-        return noticed and right and self.failed == self.planted
+        return noticed and right and self.failed == self.planted and not self.broken
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json`` and measured.json."""
@@ -82,15 +90,25 @@ class Outcome:
 
 
 def run(
-    out: Path, profile: str, scale: float, seed: int, progress: Callable[[str, int, int], None]
+    out: Path,
+    profile: str,
+    scale: float,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+    cards: int = 0,
 ) -> Outcome:
-    """Run a pilot into the folder `out`. ValueError for a scale outside the limits."""
+    """Run a pilot into the folder `out`. ValueError for a scale outside the limits.
+
+    `cards`: how many are made, handed over, loaded, paid with and cleared, in an installation of its own below
+    ``works``: a card centre, terminals and a purse host with simulated devices. Their figures go into the summary.
+    """
     truth = world.make(profile, scale, seed)
     out.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(one, ensure_ascii=False, sort_keys=True) for one in truth.truth())
     (out / "truth.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     wanted = expected.expected(truth)
     _write_json(out / "expected.json", {one.id: _share(one.share) for one in wanted})
+    works, broken = _works(out / "works", cards, seed, progress) if cards else (Works(), ())
     declare_tables()
     db = Database(f"sqlite:///{out / 'pilot.db'}")
     try:
@@ -98,20 +116,40 @@ def run(
         with training_vault() as vault:
             attach(db, vault)
             found = rehearsal.rehearse(db, truth, progress)
-            digest = _report(db, out)
+            digest = _report(db, out, works)
     finally:
         db.close()
-    outcome = _compare(truth, found, wanted, digest)
+    outcome = _compare(truth, found, wanted, broken, digest)
     _write_json(out / "measured.json", outcome.as_json())
     return outcome
 
 
-def _report(db: Database, out: Path) -> str:
+def _works(
+    out: Path, cards: int, seed: int, progress: Callable[[str, int, int], None]
+) -> tuple[Works, tuple[str, ...]]:
+    """Make and use cards; their figures, and what does not add up."""
+    done = 0
+
+    def step(what: str, steps: int) -> None:
+        nonlocal done
+        done += steps
+        progress(what, done, STEPS_OF_A_CARD * cards)
+
+    report = run_demo(Options(out, cards=cards, reader="direct", seed=seed), step)
+    services = build(Settings(data=out))
+    try:
+        with services.db.read() as tx:
+            return gather(tx), tuple(report["broken"])
+    finally:
+        services.close()
+
+
+def _report(db: Database, out: Path, works: Works) -> str:
     """Send the lent people home, freeze, publish, write the three forms of the report."""
     clock = FixedClock(SUMMARY_DAY)
     with db.write() as tx:
         training.end_secondments(tx, clock, everybody=True)
-        snapshot = summary.freeze(tx, clock, SUMMARY_DAY.date())
+        snapshot = summary.freeze(tx, clock, SUMMARY_DAY.date(), works)
         digest = summary.publish(tx, clock, snapshot, OFFICE)
     (out / "report.json").write_text(summary.as_json(snapshot), "utf-8")
     (out / "report.md").write_text(summary.markdown(snapshot), "utf-8")
@@ -122,7 +160,11 @@ def _report(db: Database, out: Path) -> str:
 
 
 def _compare(
-    truth: world.World, rehearsed: Rehearsed, wanted: list[Expected], digest: str
+    truth: world.World,
+    rehearsed: Rehearsed,
+    wanted: list[Expected],
+    broken: tuple[str, ...],
+    digest: str,
 ) -> Outcome:
     found = rehearsed.indicators
     by_id = {one.id: one for one in found}
@@ -142,7 +184,7 @@ def _compare(
     faults = {fault.value: counts for fault, counts in rehearsed.faults.items()}
     return Outcome(
         truth.profile.name, len(truth.residents), tuple(lines), tuple(failed), tuple(planted), slips,
-        faults, rehearsed.held_back, rehearsed.released, rehearsed.issues, digest,
+        faults, rehearsed.held_back, rehearsed.released, rehearsed.issues, broken, digest,
     )  # fmt: skip
 
 

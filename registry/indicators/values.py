@@ -21,6 +21,18 @@ TARGETS = {  # percent
 DISTRICT = "440308"
 
 
+def percent(numerator: int, denominator: int) -> str:
+    """A share in percent with two digits, floored; empty without a denominator.
+
+    >>> percent(79_999, 100_000)
+    '79.99 %'
+    """
+    if not denominator:
+        return ""
+    hundredths = 10_000 * numerator // denominator
+    return f"{hundredths // 100}.{hundredths % 100:02d} %"
+
+
 @dataclass(frozen=True)
 class IndicatorValue:
     """See the module. `numerator` and `denominator` are whole; `source` says where the denominator comes from."""
@@ -45,8 +57,7 @@ class IndicatorValue:
         """``79.99 % (7999 of 10000)``, or the verdict alone without a denominator."""
         if not self.denominator:
             return self.verdict.value
-        hundredths = 10_000 * self.numerator // self.denominator
-        share = f"{hundredths // 100}.{hundredths % 100:02d} %"
+        share = percent(self.numerator, self.denominator)
         return f"{share} ({self.numerator} of {self.denominator})"
 
 

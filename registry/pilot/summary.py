@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 from sqlalchemy import func, select
@@ -23,23 +24,27 @@ from core.clock import Clock
 from core.db import Tx
 from core.errors import EvidenceMismatch
 from registry.dormancy import whatif
-from registry.dormancy.tables import SpellRow
+from registry.dormancy.tables import BreakerRow, SpellRow
 from registry.exchange.tables import DeadLetterRow, MessageRow, ReconciliationRow
+from registry.indicators import compute
 from registry.indicators.tables import IndicatorRow
+from registry.indicators.values import percent
 from registry.parameters import PILOT
 from registry.pilot import issues, parameters, publicity, rollout, stages
 from registry.pilot.purse_result import PurseFigures, go_no_go
 from registry.pilot.tables import OpinionRow, SummaryRow, TaskRow, WorkflowRow
+from registry.pilot.works_result import Works
 from registry.points import burst, readiness, training
 from registry.points.places import COUNT
 from registry.points.tables import SecondmentRow
 from registry.residence import fees
-from registry.residence.domain import ChipStatus
+from registry.residence.domain import ChipStatus, Kind
 from registry.residence.tables import ApplicationRow, CardRow, PermitRow
 from registry.roles import Actor, Role, require
 from registry.services.tables import ServiceRow
 
 STREET_DIGITS = 9
+NOTHING_HANDED_IN = Works()
 WAVES = (60, 98)  # working days
 Snapshot = dict[str, Any]
 TITLES = (
@@ -50,17 +55,17 @@ TITLES = (
 )  # fmt: skip
 
 
-def freeze(tx: Tx, clock: Clock, as_of: date, purse: PurseFigures | None = None) -> Snapshot:
-    """Everything the report says, as plain values, in one transaction."""
+def freeze(tx: Tx, clock: Clock, as_of: date, works: Works = NOTHING_HANDED_IN) -> Snapshot:
+    """Everything the report says, as plain values, in one transaction; `works`: cards and purse, counted there."""
     return {
         "as_of": as_of.isoformat(),
         "sections": dict(
             zip(
                 TITLES,
                 (
-                    _glance(tx), _indicators(tx), _trial(tx), _dormancy(tx, as_of), _burst(),
-                    _production(tx), _purse(purse), _services(tx), _points(tx, clock),
-                    _opinions(tx), _risks(tx), [asdict(one) for one in rollout.plan(rollout.districts())],
+                    _glance(tx), _indicators(tx), _trial(tx), _dormancy(tx, as_of), _burst(works),
+                    _production(tx, as_of, works), _purse(works.purse), _services(tx), _points(tx, clock),
+                    _opinions(tx), _risks(tx), _plan(works),
                     _annex(tx, as_of),
                 ),
                 strict=True,
@@ -101,7 +106,8 @@ def _indicators(tx: Tx) -> list[dict[str, Any]]:
     return [
         {
             "indicator": row.indicator, "as_of": row.as_of.isoformat(), "scope": row.scope,
-            "numerator": row.numerator, "denominator": row.denominator, "method": row.method,
+            "numerator": row.numerator, "denominator": row.denominator,
+            "share": percent(row.numerator, row.denominator), "method": row.method,
             "interval": "" if row.low is None or row.high is None else f"{row.low:.4f}-{row.high:.4f}",
             "target": row.target_percent, "verdict": row.verdict, "source": row.source,
         }
@@ -141,15 +147,24 @@ def _dormancy(tx: Tx, as_of: date) -> list[dict[str, Any]]:
         {"what": f"sleeps {one['cause']} {one['outcome'] or 'ASLEEP'}", "count": one["count"]}
         for one in _count(tx, SpellRow.cause, SpellRow.outcome)
     ]
+    lines += [
+        {"what": f"median days from the fact to the register, {way}", "count": days}
+        for way, days in compute.lags(tx).items()
+    ]
+    stops = tx.execute(
+        select(func.count(), func.count(BreakerRow.first_person)).select_from(BreakerRow)
+    ).one()
+    lines.append({"what": "sweeps the breaker stopped", "count": stops[0]})
+    lines.append({"what": "of them released by two persons", "count": stops[1]})
     return lines + [
         {"what": "what-if", **{name: str(value) for name, value in asdict(outcome).items()}}
         for outcome in whatif.compare(tx, as_of)
     ]
 
 
-def _burst() -> list[dict[str, Any]]:
+def _burst(works: Works) -> list[dict[str, Any]]:
     """The pilot district's sizing for a short and a long wave."""
-    line, home = burst.Line(), rollout.districts()[0]
+    line, home = works.line, rollout.districts()[0]
     rows = []
     for days in WAVES:
         daily = burst.cards_a_day(home.people, Fraction(home.share_percent, 100), days)
@@ -157,16 +172,33 @@ def _burst() -> list[dict[str, Any]]:
     return rows
 
 
-def _production(tx: Tx) -> list[dict[str, Any]]:
+def _production(tx: Tx, as_of: date, works: Works) -> list[dict[str, Any]]:
     lines = [
         {"what": f"cards {one['state']}", "count": one["count"]}
         for one in _count(tx, CardRow.state)
     ]
+    made = works.production
+    if made is None:
+        lines.append({"what": "figures of the card centre: none handed in", "count": None})
+    else:
+        lines += [{"what": name.replace("_", " "), "count": n} for name, n in asdict(made).items()]
     paid, refunded = fees.balance(tx)
+    fee = fees.price(tx, Kind.NEW, as_of, parameters.policy_on(tx, as_of))
     return [
         *lines,
         {"what": "fees paid, fen", "count": paid},
         {"what": "fees refunded, fen", "count": refunded},
+        {"what": "fee of a card, fen", "count": fee},
+        {"what": "cost of a card, fen", "count": floor(works.cost_fen)},
+    ]
+
+
+def _plan(works: Works) -> list[dict[str, Any]]:
+    """The city's plan, and which waste it counts with."""
+    measured = works.production is not None and works.production.spoilage is not None
+    waste = f"{works.line.spoilage} {'measured' if measured else 'assumed'}"
+    return [
+        {**asdict(one), "waste": waste} for one in rollout.plan(rollout.districts(), works.line)
     ]
 
 

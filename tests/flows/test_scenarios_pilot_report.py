@@ -13,6 +13,7 @@ from registry.indicators.values import value
 from registry.pilot import issues, parameters, rollout, summary
 from registry.pilot.issues import Source, System
 from registry.pilot.purse_result import PurseFigures, go_no_go
+from registry.pilot.works_result import ProductionFigures, Works
 from tests.registry_bench import CLERK, OFFICE, REVIEWER, City, city
 
 AS_OF = date(2007, 9, 20)
@@ -33,7 +34,7 @@ def town() -> City:
 
 def frozen(town: City) -> summary.Snapshot:
     with town.db.read() as tx:
-        return summary.freeze(tx, town.clock, AS_OF, GOOD)
+        return summary.freeze(tx, town.clock, AS_OF, Works(purse=GOOD))
 
 
 def changed(before: summary.Snapshot, after: summary.Snapshot) -> Cells:
@@ -59,6 +60,7 @@ def test_t23_one_changed_fact_changes_its_own_cells(town: City) -> None:
     title = "2 Indicators"
     assert changed(before, after) == {
         (title, 0, "numerator"): 79,
+        (title, 0, "share"): "79.00 %",
         (title, 0, "verdict"): "NOT_MET",
     }
     assert summary.digest(before) != summary.digest(after)
@@ -76,7 +78,13 @@ def test_t23_an_issue_and_a_value_show_where_they_belong(town: City) -> None:
     with town.db.write() as tx:
         parameters.approve(tx, town.clock, change, REVIEWER)
     third = frozen(town)
+    fee = next(
+        number
+        for number, row in enumerate(third["sections"]["6 Production and fees"])
+        if row["what"] == "fee of a card, fen"
+    )
     assert changed(after, third) == {
+        ("6 Production and fees", fee, "count"): 1_000,
         ("13 Annex", 0, "value"): "2",  # the rules' version
         ("13 Annex", 18, "value"): "1000",
     }
@@ -132,3 +140,18 @@ def test_the_city_plan_reproduces_the_pilots_sizing_and_takes_a_district_as_data
     )
     with pytest.raises(ValueError, match="440305"):
         rollout.parse(text.replace("share_percent=50", "share_percent=101"))
+
+
+def test_production_shows_its_balance_and_its_waste_goes_into_the_plan(town: City) -> None:
+    made = ProductionFigures(
+        opening=5_000, good=700, spoiled=300, remaining=4_000, difference=0, first_pass=600
+    )
+    with town.db.read() as tx:
+        before = summary.freeze(tx, town.clock, AS_OF, Works(purse=GOOD))
+        after = summary.freeze(tx, town.clock, AS_OF, Works(made, GOOD))
+    rows = {row["what"]: row["count"] for row in after["sections"]["6 Production and fees"]}
+    assert (rows["good"], rows["spoiled"], rows["difference"]) == (700, 300, 0)
+    assert rows["fee of a card, fen"] <= rows["cost of a card, fen"]
+    plans = [one["sections"]["12 City-wide plan"][1] for one in (before, after)]
+    assert [plan["waste"] for plan in plans] == ["1/50 assumed", "3/10 measured"]
+    assert plans[1]["machines"] > plans[0]["machines"]
