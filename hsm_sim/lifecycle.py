@@ -8,14 +8,16 @@ value or the name is there already), HSM-F1 (a move 8.4 does not have).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any, Protocol
 
 from core import crypto
 from core.errors import NotFound
 from hsm_sim import keyblock, oldkeys, tokens
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.commands.generic import wrap_block
 from hsm_sim.errors import refusal
-from hsm_sim.kcv import check_value, fingerprint, generate, require_strong
+from hsm_sim.kcv import block_check, check_value, fingerprint, generate, require_strong
 from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
 from hsm_sim.secret import KEY_BYTES
 from hsm_sim.work import Key
@@ -35,7 +37,7 @@ ALLOWED: dict[State, frozenset[State]] = {
 COMPONENT_ALGORITHMS = {8: "D1", 16: "T2", 24: "T3", 32: "A3"}  # for the check value shown
 MAX_COMPONENTS = 9
 EXPORTS = ("N", "E", "S")
-LMK_BIRTH = {"alg": "A3", "usage": "K1", "mode": "N"}
+LMK_BIRTH = ("A3", "K1", "N")  # algorithm, usage, mode
 
 
 class Inside(Protocol):
@@ -139,12 +141,9 @@ class KeyLife:
         for part in self._parts.pop(kid, {}).values():
             part[:] = bytes(len(part))
 
-    def combine(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, components: int,
-        scope: str, cid: int,
-    ) -> dict[str, Any]:  # fmt: skip
+    def combine(self, birth: Birth, components: int) -> dict[str, Any]:
         """XOR the components into a key; check value and fingerprint."""
-        parts = list(self._parts.get(kid, {}).values())
+        parts = list(self._parts.get(birth.kid, {}).values())
         if len(parts) != components or not parts:
             raise refusal("17", "components are missing")
         key = bytearray(len(parts[0]))
@@ -152,33 +151,31 @@ class KeyLife:
             key[:] = crypto.xor(bytes(key), bytes(part))
         if any(crypto.equal(bytes(part), bytes(key)) for part in parts):
             raise refusal("75", "a component equals the key")
-        result = self._bear(key, kid, alg, usage, mode, version, export, scope, cid)
-        self.forget(kid)
+        result = self._bear(key, birth)
+        self.forget(birth.kid)
         return result
 
-    def generate(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, scope: str, cid: int
-    ) -> dict[str, Any]:  # fmt: skip
+    def generate(self, birth: Birth) -> dict[str, Any]:
         """Make a random key; check value and fingerprint."""
-        if alg not in KEY_BYTES:
+        if birth.alg not in KEY_BYTES:
             raise refusal("A7", "no such algorithm")
-        return self._bear(generate(alg), kid, alg, usage, mode, version, export, scope, cid)
+        return self._bear(generate(birth.alg), birth)
 
     def import_key(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, scope: str, cid: int,
-        form: str, wrapped: str, under: str, kcv: str,
-    ) -> dict[str, Any]:  # fmt: skip
+        self, birth: Birth, form: str, wrapped: str, under: str, kcv: str
+    ) -> dict[str, Any]:
         """Take a key of an old system, wrapped under a resident key; check value and fingerprint (9.4).
 
         `form` as in `oldkeys.unwrap`, `under` the wrapping key's identifier, `kcv` what a person typed from the
         sender's form: HSM-84 when the key has another one.
         """
         key = bytearray(oldkeys.unwrap(form, self._wrapping(under).secret.reveal(), wrapped))
-        shown = check_value(alg, bytes(key)).encode() if len(key) == KEY_BYTES.get(alg) else b""
+        fits = len(key) == KEY_BYTES.get(birth.alg)
+        shown = check_value(birth.alg, bytes(key)).encode("ascii") if fits else b""
         if not shown or not crypto.equal(shown, kcv.encode("utf-8")):
             key[:] = bytes(len(key))
             raise refusal("84", "not the key on the sender's form")
-        return self._bear(key, kid, alg, usage, mode, version, export, scope, cid)
+        return self._bear(key, birth)
 
     def export_key(self, kid: str, under: str) -> dict[str, Any]:
         """A key block for a partner under a resident key, and the key's check value (section 10.2).
@@ -194,7 +191,7 @@ class KeyLife:
         material = store.secret(entry).reveal()
         header = keyblock.BlockHeader(
             entry.usage, tokens.letter_of(entry.alg), entry.mode, entry.version, entry.export,
-            (("KC", f"00{entry.kcv}"),),
+            block_check(entry.alg, material),
         )  # fmt: skip
         block = wrap_block(self._wrapping(under), header, entry.alg, material)
         return {"block": f"R{block}", "kcv": entry.kcv}
@@ -212,32 +209,28 @@ class KeyLife:
             False, store.secret(entry),
         )  # fmt: skip
 
-    def _bear(
-        self, key: bytearray, kid: str, alg: str, usage: str, mode: str, version: str, export: str,
-        scope: str, cid: int,
-    ) -> dict[str, Any]:  # fmt: skip
+    def _bear(self, key: bytearray, birth: Birth) -> dict[str, Any]:
         """Judge a new key and put it into the store; `key` is overwritten."""
         try:
             material = bytes(key)
-            if len(material) != KEY_BYTES.get(alg):
+            if len(material) != KEY_BYTES.get(birth.alg):
                 raise refusal("27", "the key has another length than its algorithm")
-            if export not in EXPORTS or len(usage) != 2 or len(mode) != 1 or len(version) != 2:
-                raise refusal("15", "attributes")
-            require_strong(alg, material)
+            _require_attributes(birth)
+            require_strong(birth.alg, material)
             slot = NO_SLOT
             if self._inside.keystore is None:
-                if {"alg": alg, "usage": usage, "mode": mode} != LMK_BIRTH:
+                if (birth.alg, birth.usage, birth.mode) != LMK_BIRTH:
                     raise refusal("17", "the LMK comes first")
                 self._inside.adopt_lmk(material)
                 self._new_lmk = True
             else:
-                slot = self._require_new(kid)
+                slot = self._require_new(birth.kid)
             store = self._store()
-            fp = fingerprint(self._inside.fingerprint_key, alg, material)
+            fp = fingerprint(self._inside.fingerprint_key, birth.alg, material)
             if any(entry.fp == fp for entry in store.entries.values()):
                 raise refusal("29", "this value exists under another name")
-            kcv = check_value(alg, material)
-            entry = KeyEntry(kid, alg, usage, mode, version, export, scope, cid, kcv, fp, slot)
+            kcv = check_value(birth.alg, material)
+            entry = KeyEntry(**vars(birth), kcv=kcv, fp=fp, slot=slot)
             self._hold(store.wrap(entry, material) if slot != NO_SLOT else entry)
             return {"fp": fp, "kcv": kcv}
         finally:
@@ -299,3 +292,20 @@ class KeyLife:
         """An issuance batch (R-10): its terms stand in the log line itself."""
         self._inside.require_batch(batch, masters, methods, cards, expires)
         return {"batch": batch}
+
+
+def _require_attributes(birth: Birth) -> None:
+    """HSM-15 for attributes that are none, days that are no dates, or an end before the beginning."""
+    plain = (
+        birth.export in EXPORTS
+        and len(birth.usage) == 2
+        and len(birth.mode) == 1
+        and len(birth.version) == 2
+    )
+    days = [day for day in (birth.starts, birth.until) if day]
+    try:
+        dates = [date.fromisoformat(day) for day in days]
+    except ValueError:
+        raise refusal("15", "a day is not a date") from None
+    if not plain or dates != sorted(dates) or [day.isoformat() for day in dates] != days:
+        raise refusal("15", "attributes")

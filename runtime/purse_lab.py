@@ -18,6 +18,7 @@ from typing import Any
 from core.clock import Clock, OffsetClock, SystemClock, business_date
 from core.db import Database, Tx
 from core.errors import NotFound, Rejected
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.client import Hsm
 from hsm_sim.device import Hsm as Device
 from hsm_sim.engine import Engine
@@ -138,7 +139,7 @@ class LabHsm:
         actions.begin(self._device.log.size)
         for number, part in enumerate(parts, 1):
             actions.component(kid, number, bytearray(part))
-        actions.combine(kid, algorithm, usage, mode, "01", "N", 3, scope, 1)
+        actions.combine(Birth(kid, algorithm, usage, mode, "01", "N", scope, 1), 3)
         actions.commit()
         actions.begin(self._device.log.size)
         actions.activate(kid)

@@ -8,6 +8,7 @@ from unittest import mock
 
 from core.clock import Clock, SystemClock
 from hsm_sim import clients
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.ceremony.city import CityCeremony, hold_city_ceremonies
 from hsm_sim.certificates import make_certificates
 from hsm_sim.client import KeySlots
@@ -84,7 +85,7 @@ class KnownKeys:
         for number, part in enumerate(parts, 1):
             actions.component(kid, number, bytearray(part))
         with mock.patch.object(Keystore, "hold"):
-            actions.combine(kid, alg, usage, mode, version, export, 3, scope, 1)
+            actions.combine(Birth(kid, alg, usage, mode, version, export, scope, 1), 3)
         store = self.hsm.keystore
         assert store is not None
         store.put(replace(store.entries[kid], state=State.ACTIVE))

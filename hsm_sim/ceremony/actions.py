@@ -1,10 +1,34 @@
 """What a ceremony's steps do inside the HSM: the port, and each action handed to it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 BLOCK = "block"  # of an export: for the partner, never for the log
 BORN = ("kid", "alg", "usage", "mode", "version", "export")
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What a ceremony says of a new key (8.1). `starts` and `until` are its first and last day, "" for no bound."""
+
+    kid: str
+    alg: str
+    usage: str
+    mode: str
+    version: str
+    export: str
+    scope: str = ""
+    cid: int = 0
+    starts: str = ""
+    until: str = ""
+
+    @classmethod
+    def of(cls, args: Mapping[str, Any], cid: int) -> Self:
+        """From a step's arguments, where the days are called `from` and `until`."""
+        days = {"starts": args.get("from", ""), "until": args.get("until", "")}
+        born = {name: args[name] for name in BORN}
+        return cls(**born, **days, scope=args.get("scope", ""), cid=cid)
 
 
 class KeyActions(Protocol):
@@ -21,25 +45,11 @@ class KeyActions(Protocol):
     def rollback(self) -> None: ...
     def forget(self, kid: str) -> None: ...
     def component(self, kid: str, n: int, value: bytearray) -> dict[str, Any]: ...
-    def combine(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, components: int,
-        scope: str, cid: int,
-    ) -> dict[str, Any]: ...  # fmt: skip
-    def generate(
-        self,
-        kid: str,
-        alg: str,
-        usage: str,
-        mode: str,
-        version: str,
-        export: str,
-        scope: str,
-        cid: int,
-    ) -> dict[str, Any]: ...
+    def combine(self, birth: Birth, components: int) -> dict[str, Any]: ...
+    def generate(self, birth: Birth) -> dict[str, Any]: ...
     def import_key(
-        self, kid: str, alg: str, usage: str, mode: str, version: str, export: str, scope: str, cid: int,
-        form: str, wrapped: str, under: str, kcv: str,
-    ) -> dict[str, Any]: ...  # fmt: skip
+        self, birth: Birth, form: str, wrapped: str, under: str, kcv: str
+    ) -> dict[str, Any]: ...
     def export_key(self, kid: str, under: str) -> dict[str, Any]: ...
     def activate(self, kid: str) -> dict[str, Any]: ...
     def deactivate(self, kid: str) -> dict[str, Any]: ...
@@ -64,15 +74,15 @@ def perform(
         terms = ("batch", "masters", "methods", "cards", "expires")
         return actions.open_batch(*(args[name] for name in terms))
     if action in ("combine", "generate", "import"):
-        attributes: dict[str, Any] = {name: args[name] for name in BORN}
-        attributes.update(scope=args.get("scope", ""), cid=cid)
+        birth = Birth.of(args, cid)
         if action == "combine":
-            return actions.combine(components=args["components"], **attributes)
+            return actions.combine(birth, args["components"])
         if action == "generate":
-            return actions.generate(**attributes)
+            return actions.generate(birth)
         told = {name: args[name] for name in ("form", "under", "kcv")}
-        wrapped = bytes(value or b"").decode("ascii", "replace")
-        return actions.import_key(wrapped=wrapped, **told, **attributes)
+        return actions.import_key(
+            birth, wrapped=bytes(value or b"").decode("ascii", "replace"), **told
+        )
     changes = {
         "activate": actions.activate,
         "deactivate": actions.deactivate,

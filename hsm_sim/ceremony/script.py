@@ -19,7 +19,7 @@ KINDS = (
     "lmk-migrate", "restore", "drill",
 )  # fmt: skip
 BIRTH = frozenset({"alg", "export", "kid", "mode", "usage", "version"})
-ARGUMENTS = {  # what the plan must say of each action; `scope` may stand beside a key's attributes
+ARGUMENTS = {  # what the plan must say of each action; `OPTIONAL` may stand beside
     "component": frozenset({"kid", "n"}),
     "combine": BIRTH | {"components"},
     "generate": BIRTH,
@@ -33,7 +33,7 @@ ARGUMENTS = {  # what the plan must say of each action; `scope` may stand beside
     "batch-open": frozenset({"batch", "cards", "expires", "masters", "methods"}),
 }
 KEY_MAKING = ("combine", "generate", "import")
-OPTIONAL = {action: {"scope"} for action in KEY_MAKING}
+OPTIONAL = {action: {"scope", "from", "until"} for action in KEY_MAKING}
 ON_THE_DAY = {"component": {"custodian"}, "import": {"kcv"}}  # what a step says beyond its script
 MAX_STEPS = 500
 MIN_COMPONENTS, MAX_COMPONENTS = 3, 9

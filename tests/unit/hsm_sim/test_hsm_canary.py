@@ -25,6 +25,7 @@ from hsm_sim import generic_requests as generic
 from hsm_sim import issue_requests as issue
 from hsm_sim import keyblock, pinblock
 from hsm_sim import terminal_requests as terminal
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.ceremony.bundle import export_bundle
 from hsm_sim.channel import Channel
 from hsm_sim.client import Request, Role
@@ -233,11 +234,11 @@ def test_ceremony_errors(watched: Watched, caplog: pytest.LogCaptureFixture) -> 
                 actions.component("c", 2, bytearray(wrong))
             watched.seen.append(("component error", _everything(refused.value)))
         with pytest.raises(CityError) as refused:
-            actions.combine("c", "T2", "11", "X", "01", "N", 3, "test", 1)
+            actions.combine(Birth("c", "T2", "11", "X", "01", "N", "test", 1), 3)
         watched.seen.append(("combine error", _everything(refused.value)))
         actions.component("c", 2, bytearray(crypto.xor(known, component)))
         with pytest.raises(CityError, match="HSM-29") as refused:  # the same key under another name
-            actions.combine("c", "T2", "11", "X", "01", "N", 2, "test", 1)
+            actions.combine(Birth("c", "T2", "11", "X", "01", "N", "test", 1), 2)
         watched.seen.append(("twice error", _everything(refused.value)))
         watched.seen.append(("repr", repr(actions.__dict__.keys())))
         actions.forget("c")

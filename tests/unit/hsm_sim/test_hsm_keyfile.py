@@ -15,6 +15,7 @@ from core.clock import FixedClock
 from core.errors import CityError
 from hsm_sim import generic_requests as generic
 from hsm_sim import lmkfile
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.ceremony.city import ATTEND, STAFF, make_people
 from hsm_sim.ceremony.console import Console
 from hsm_sim.ceremony.room import UnattendedRoom
@@ -297,7 +298,7 @@ def _after_init(home: Path, made: HsmCity) -> State | None:
     assert state == (None if not born else State.ACTIVE if active else State.PRE_ACTIVE)
     if not born:
         with pytest.raises(CityError, match="HSM-17"):
-            hsm.actions.generate("x", "T2", "11", "X", "01", "N", "purse", 1)
+            hsm.actions.generate(Birth("x", "T2", "11", "X", "01", "N", "purse", 1))
     hsm.close()
     return state
 

@@ -1,6 +1,7 @@
 """Single rules of hsm-and-ceremony.md 4 to 9 that the vectors do not reach, one test for each."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from hsm_sim import issue_requests as issue
 from hsm_sim import kcv, keyblock
 from hsm_sim import purse_requests as purse
 from hsm_sim import terminal_requests as terminal
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.client import Request, Role
 from hsm_sim.keystore import State
 from hsm_sim.work import Client
@@ -214,3 +216,19 @@ def test_a_key_works_within_its_dates(tmp_path: Path) -> None:
     bench.hsm.tick()
     assert len(list(bench.hsm.log.events("key.expire"))) == 1
     bench.hsm.log.close()
+
+
+@pytest.mark.parametrize(
+    ("starts", "until", "good"),
+    [("", "", True), ("2026-01-01", "2031-12-31", True), ("2026-01-01", "2026-01-01", True),
+     ("2026-01-02", "2026-01-01", False), ("20260101", "", False), ("", "2026-02-30", False)],
+)  # fmt: skip
+def test_the_dates_of_a_new_key_are_dates(
+    bench: KnownKeys, starts: str, until: str, good: bool
+) -> None:
+    birth = Birth("dlk", "T2", "11", "X", "01", "N", "purse", 1, starts, until)
+    bench.hsm.actions.begin(bench.hsm.log.size)
+    with nullcontext() if good else refused("15"):
+        bench.hsm.actions.generate(birth)
+        assert bench.hsm.directory()[-1].get("until", "") == until
+    bench.hsm.actions.rollback()

@@ -20,6 +20,7 @@ from hsm_sim import generic_requests as generic
 from hsm_sim import issue_requests as issue
 from hsm_sim import kcv, keyblock, mac, oldkeys, pinblock
 from hsm_sim import purse_requests as purse
+from hsm_sim.ceremony.actions import Birth
 from hsm_sim.channel import base_keys, scp02_session_key, scp03_derive
 from hsm_sim.client import Role
 from hsm_sim.commands.generic import WORK_KEYS
@@ -124,7 +125,7 @@ def test_components_make_the_key(bench: KnownKeys, given: Any, out: Any) -> None
         actions.component(kid, number, bytearray(b(part)))["kcv"]
         for number, part in enumerate(given["components"], 1)
     ]
-    made = actions.combine(kid, alg, "D0", "B", "01", "N", len(shown), "test", 1)
+    made = actions.combine(Birth(kid, alg, "D0", "B", "01", "N", "test", 1), len(shown))
     actions.commit()
     assert (shown, made["kcv"]) == (out["component_kcvs"], out["kcv"])
 
@@ -457,10 +458,11 @@ def import_old(
     """A console import: the key comes in under its check value, and under no other."""
     alg = {16: "T2", 24: "T3"}[len(material)]
     actions, kid = bench.hsm.actions, f"old-{form}-{wrapped[:8]}"
+    birth = Birth(kid, alg, "D0", "B", "01", "N", "old", 1)
     actions.begin(bench.hsm.log.size)
     with refused("84"):
-        actions.import_key(kid, alg, "D0", "B", "01", "N", "old", 1, form, wrapped, under, "000000")
-    made = actions.import_key(kid, alg, "D0", "B", "01", "N", "old", 1, form, wrapped, under, shown)
+        actions.import_key(birth, form, wrapped, under, "000000")
+    made = actions.import_key(birth, form, wrapped, under, shown)
     actions.commit()
     store = bench.hsm.keystore
     assert store is not None
