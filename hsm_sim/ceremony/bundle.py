@@ -18,15 +18,16 @@ from hsm_sim.log import LOG, AuditLog
 from hsm_sim.usage import OPS, UsageMeter
 
 ENTRY = ("alg", "cid", "export", "fp", "kcv", "kid", "mode", "state", "usage", "version")
+DAYS = ("from", "until")  # only of a key that has such a day
 MIN_NONCE, MAX_NONCE = 20, 64
 
 
 def directory_bytes(entries: Sequence[Mapping[str, Any]], usage: UsageMeter) -> bytes:
     """keys.json: canonical, sorted by kid, the attributes of 11.7 and the counted uses."""
-    rows = [
-        {**{name: entry[name] for name in ENTRY}, "uses": usage.uses(entry["kid"])}
-        for entry in entries
-    ]
+    rows = []
+    for entry in entries:
+        told = {name: entry[name] for name in (*ENTRY, *DAYS) if name in ENTRY or name in entry}
+        rows.append({**told, "uses": usage.uses(entry["kid"])})
     return canonical.encode(sorted(rows, key=lambda row: str(row["kid"])))
 
 
