@@ -240,4 +240,5 @@ def _has_happened(log: AuditLog, held: Mapping[str, Any]) -> bool:
     line = log.read(held["seq"])
     alone = line["type"] in ("key.suspend", "key.expire")
     body = line["body"] if alone else line["body"].get("args", {})
-    return (alone or line["type"] == "ceremony.step") and body.get("kid") == held["subject"]
+    known = alone or line["type"] == "ceremony.step"
+    return known and bool(body.get("kid") == held["subject"])
