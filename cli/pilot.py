@@ -117,13 +117,23 @@ def show_plan(as_json: Json = False) -> None:
 
 
 @app.command("page")
-def show_page(data: Data = DEFAULT_DATA, lang: Lang = "", as_json: Json = False) -> None:
+def show_page(
+    data: Data = DEFAULT_DATA,
+    lang: Lang = "",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the page to publish here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """The public page of an installation: points, papers, fee, counters, questions. 公示页。"""
-    from registry.pilot import publicity
+    from registry.pilot import public_page, publicity
 
     chosen = lang or language()
     with _reading(data) as (tx, clock):
         found = publicity.page(tx, business_day(clock), chosen)
+    if html is not None:
+        html.write_text(public_page.html(found, chosen), "utf-8")
+        note(f"page in {html}")
     if as_json:
         json_object({"schema": "citycard/pilot-page/1", "lang": chosen, **found})
         return

@@ -5,13 +5,14 @@ import json
 from sqlalchemy import func, select
 
 from core.db import Tx
-from core.events import EventRow
-from payments.tables import ClearingDayRow, DifferenceRow, LoadRow, PurchaseRow
+from payments.tables import ClearingDayRow, DifferenceRow, LoadRow, MessageRow, PurchaseRow
 from personalization import balance
 from personalization.states import WorkState
 from personalization.tables import WorkOrderRow
 from registry.pilot.purse_result import PurseFigures
 from registry.pilot.works_result import ProductionFigures, Works
+
+APPROVED, NOT_ANSWERED = "00", ""
 
 
 def gather(tx: Tx) -> Works:
@@ -35,7 +36,7 @@ def _production(tx: Tx) -> ProductionFigures | None:
 
 
 def _purse(tx: Tx) -> PurseFigures | None:
-    """Purchases by their state, refused ones and declined loads, what clearing could not explain.
+    """Purchases by their state, what was refused and with which code, what clearing could not explain.
 
     `difference_fen`: what the last closed day's ledger owes less what the chips that were read hold.
     """
@@ -44,7 +45,12 @@ def _purse(tx: Tx) -> PurseFigures | None:
     loads = tx.scalar(select(func.count()).select_from(LoadRow)) or 0
     if not states and not loads:
         return None
-    declined = tx.scalar(select(func.count()).where(EventRow.kind == "purse.load_refused")) or 0
+    refusals = tx.execute(
+        select(MessageRow.response, func.count())
+        .where(MessageRow.response.not_in((APPROVED, NOT_ANSWERED)))
+        .group_by(MessageRow.response)
+        .order_by(MessageRow.response)
+    ).all()
     unexplained = tx.scalar(select(func.count()).where(DifferenceRow.explained.is_(False))) or 0
     last = tx.scalar(
         select(ClearingDayRow.report)
@@ -56,7 +62,8 @@ def _purse(tx: Tx) -> PurseFigures | None:
     read = report.get("chips", 0)
     return PurseFigures(
         purchases=states.get("POSTED", 0) + states.get("FOREIGN", 0),
-        refused=states.get("HELD", 0) + declined,
+        refused=states.get("HELD", 0) + sum(count for _, count in refusals),
         unexplained=unexplained,
         difference_fen=report["float_fen"] - report["chips_fen"] if read else 0,
+        refusals=tuple((code, count) for code, count in refusals),
     )

@@ -1,4 +1,4 @@
-"""Publicity 宣传: the public page and the leaflet from one set of data, and the log of what was told where.
+"""Publicity 宣传: data of the public page, the leaflet from the same data, and the log of what was told where.
 
 No personal data: counts below `FEWEST` people are shown as such, and the texts are the catalogue's own. The
 points, papers, fee and due days come from where the counters take them.
@@ -20,7 +20,7 @@ from core.errors import Rejected
 from core.ids import uuid7
 from registry.pilot.parameters import policy_on
 from registry.pilot.tables import PublicityRow
-from registry.points.places import all_points
+from registry.points.places import CLOSES, OPENS, STREETS, all_points
 from registry.residence import fees, papers
 from registry.residence.domain import Basis, ChipStatus, Kind
 from registry.residence.tables import PermitRow
@@ -28,6 +28,35 @@ from registry.residence.tables import PermitRow
 FEWEST = 10
 ADULT = date(1985, 2, 13)  # a birth: the papers of the page are those of adults
 CHANNELS = ("PAGE", "LEAFLET", "PRESS", "RADIO", "POSTER", "MEETING")
+
+
+WORDS = {
+    "zh": {
+        "title": "深圳市居住证办理须知（盐田区试点）", "papers": "需要带的材料", "terms": "费用与时限",
+        "points": "在哪里办", "counters": "目前进展", "questions": "常见问题",
+        "terms_text": "工本费 {fee} 元；自受理之日起 {days} 个工作日内办结。",
+        "hours": "全部受理点工作日 {opens}:00 至 {closes}:00 办公，可就近任选一处。",
+        "code": "编号", "point": "受理点", "street": "街道", "windows": "窗口数",
+        "status": "居住证状态", "count": "张数",
+        "note": "数据截至 {as_of}。少于 10 的数字显示为 <10，页面不含个人信息。",
+    },
+    "en": {
+        "title": "How to get a Shenzhen residence permit (Yantian pilot)", "papers": "What to bring",
+        "terms": "Fee and time", "points": "Where to apply", "counters": "How far we are",
+        "questions": "Questions",
+        "terms_text": "Fee {fee} yuan; issued within {days} working days of acceptance.",
+        "hours": "All points are open on working days from {opens}:00 to {closes}:00; go to any of them.",
+        "code": "No.", "point": "Point", "street": "Street", "windows": "Windows",
+        "status": "Permits that are", "count": "Number",
+        "note": "Figures of {as_of}. Numbers below 10 are shown as <10; this page names nobody.",
+    },
+}  # fmt: skip
+STATES = {
+    "zh": {"PENDING": "待领取", "ACTIVE": "有效", "DORMANT": "休眠", "SUSPENDED": "挂失或暂停",
+           "CANCELLED": "已注销"},
+    "en": {"PENDING": "waiting for collection", "ACTIVE": "active", "DORMANT": "asleep",
+           "SUSPENDED": "suspended or lost", "CANCELLED": "cancelled"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,9 +93,18 @@ def page(tx: Tx, day: date, lang: str = "zh") -> dict[str, Any]:
     found = tx.execute(select(PermitRow.status, func.count()).group_by(PermitRow.status)).all()
     counts = {ChipStatus(status).name: count for status, count in found}
     return {
+        "as_of": day.isoformat(),
         "points": [
-            {"code": one.code, "name": one.name_zh if zh else one.name_en} for one in all_points()
+            {
+                "code": one.code,
+                "name": one.name_zh if zh else one.name_en,
+                "street": STREETS[one.street][0 if zh else 1],
+                "windows": one.windows,
+            }
+            for one in all_points()
         ],
+        "opens": OPENS,
+        "closes": CLOSES,
         "papers": [paper.zh if zh else paper.en for paper in needed],
         "fee_fen": fees.price(tx, Kind.NEW, day, policy),
         "due_working_days": policy.working_days,
@@ -80,20 +118,26 @@ def page(tx: Tx, day: date, lang: str = "zh") -> dict[str, Any]:
 
 def leaflet(data: dict[str, Any], lang: str = "zh") -> str:
     """The leaflet in Markdown, from the page's data and nothing else."""
-    zh = lang == "zh"
-    yuan, fen = divmod(data["fee_fen"], 100)
-    lines = ["# 深圳市居住证办理须知" if zh else "# How to get a residence permit", ""]
+    words = WORDS[lang]
+    lines = [f"# {words['title']}", "", f"## {words['papers']}", ""]
     lines += [f"- {text}" for text in data["papers"]]
-    fee = f"{yuan}.{fen:02d}"
-    days = data["due_working_days"]
-    if zh:
-        lines += ["", f"工本费 {fee} 元；{days} 个工作日内办结。", ""]
-    else:
-        lines += ["", f"Fee {fee} yuan; issued within {days} working days.", ""]
-    lines += [f"- {one['code']} {one['name']}" for one in data["points"]]
+    lines += ["", f"## {words['terms']}", "", terms(data, lang)]
+    lines += ["", f"## {words['points']}", "", hours(data, lang), ""]
+    lines += [f"- {one['code']} {one['name']} ({one['street']})" for one in data["points"]]
     for one in data["questions"]:
         lines += ["", f"## {one['q']}", "", one["a"]]
     return "\n".join([*lines, ""])
+
+
+def terms(data: dict[str, Any], lang: str) -> str:
+    """Fee and time in a sentence."""
+    yuan, fen = divmod(data["fee_fen"], 100)
+    return WORDS[lang]["terms_text"].format(fee=f"{yuan}.{fen:02d}", days=data["due_working_days"])
+
+
+def hours(data: dict[str, Any], lang: str) -> str:
+    """When the points are open, in a sentence."""
+    return WORDS[lang]["hours"].format(opens=data["opens"], closes=data["closes"])
 
 
 def log(tx: Tx, clock: Clock, channel: str, title: str) -> None:

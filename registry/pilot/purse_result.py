@@ -9,12 +9,16 @@ ENOUGH_PURCHASES = 1_000
 
 @dataclass(frozen=True)
 class PurseFigures:
-    """What clearing counted over the trial run. Differences in fen."""
+    """What clearing counted over the trial run. Differences in fen.
+
+    `refused`: purchases held back and requests the host refused; `refusals`: the latter by response code.
+    """
 
     purchases: int
     refused: int
     unexplained: int
     difference_fen: int
+    refusals: tuple[tuple[str, int], ...] = ()
 
 
 def go_no_go(figures: PurseFigures | None) -> list[tuple[str, str, bool]]:

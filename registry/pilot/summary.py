@@ -205,6 +205,8 @@ def _plan(works: Works) -> list[dict[str, Any]]:
 def _purse(purse: PurseFigures | None) -> list[dict[str, Any]]:
     table = go_no_go(purse)
     lines = [{"criterion": name, "figure": figure, "met": met} for name, figure, met in table]
+    for code, count in purse.refusals if purse else ():
+        lines.append({"criterion": f"refused with {code}", "figure": str(count), "met": None})
     return [*lines, {"criterion": "answer", "figure": "", "met": all(met for *_, met in table)}]
 
 

@@ -11,6 +11,14 @@ from registry.identifiers import valid_point
 COUNT = 23
 
 
+OPENS, CLOSES = 9, 17  # o'clock, on working days (18.2: eight hours)
+WINDOWS = {"police": 3, "rental": 2}
+STREETS = {  # by the 9-digit code, in both languages
+    "440308003": ("沙头角街道", "Shatoujiao"), "440308004": ("海山街道", "Haishan"),
+    "440308002": ("盐田街道", "Yantian"), "440308001": ("梅沙街道", "Meisha"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Point:
     """One acceptance point. `kind` police or rental; `street` the 9-digit street code."""
@@ -20,6 +28,11 @@ class Point:
     name_zh: str
     name_en: str
     street: str
+
+    @property
+    def windows(self) -> int:
+        """How many windows accept applications."""
+        return WINDOWS[self.kind]
 
 
 @cache

@@ -70,6 +70,21 @@ def test_a_world_misses_exactly_what_was_planted(
 
 
 @pytest.mark.slow
+def test_cards_and_purse_are_tried_and_their_figures_stand_in_the_report(tmp_path: Path) -> None:
+    outcome = pilot_run.run(tmp_path / "run", "clean", SCALE, SEED, quiet, cards=6)
+    assert outcome.broken == ()
+    assert outcome.good
+    sections = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))["sections"]
+    made = {row["what"]: row["count"] for row in sections["6 Production and fees"]}
+    assert (made["good"], made["difference"]) == (6, 0)
+    assert made["opening"] == made["good"] + made["spoiled"] + made["remaining"]
+    purse = {row["criterion"]: row["met"] for row in sections["7 Purse: go or no go"]}
+    assert purse["unexplained transactions"]
+    assert purse["difference in clearing, fen"]
+    assert not purse["answer"]  # a dozen purchases decide nothing
+
+
+@pytest.mark.slow
 def test_a_hundredth_of_the_district_meets_every_target_and_tries_dormancy_enough(
     tmp_path: Path,
 ) -> None:

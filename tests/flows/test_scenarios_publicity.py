@@ -2,11 +2,12 @@
 
 import re
 from datetime import date
+from html import unescape
 
 import pytest
 
 from core.errors import Rejected
-from registry.pilot import handbook, parameters, publicity, workflow
+from registry.pilot import handbook, parameters, public_page, publicity, workflow
 from registry.residence.domain import State
 from tests.registry_bench import OFFICE, REVIEWER, City, city
 
@@ -30,13 +31,18 @@ def test_the_page_shows_23_points_papers_fee_and_counters_and_nobody(town: City,
     assert (data["fee_fen"], data["due_working_days"]) == (2_000, 15)
     assert data["counters"]["ACTIVE"] == "<10"  # one person stands out in no counter
     assert len(data["questions"]) >= 4
-    text = publicity.leaflet(data, lang)
-    assert "20.00" in text
-    for person in town.people:
-        for personal in (person.citizen_id, person.name, person.phone, town.homes[0]):
-            assert personal not in str(data)
-            assert personal not in text
-    assert not re.search(r"\d{11,}", text)
+    texts = (publicity.leaflet(data, lang), public_page.html(data, lang))
+    for text in texts:
+        assert "20.00" in text
+        assert all(point["name"] in unescape(text) for point in data["points"])
+        for person in town.people:
+            for personal in (person.citizen_id, person.name, person.phone, town.homes[0]):
+                assert personal not in str(data)
+                assert personal not in text
+        assert not re.search(r"\d{11,}", text)
+    assert "&lt;10" in texts[1]
+    assert "http" not in texts[1]  # it asks nothing of another server
+    assert "<script" not in texts[1]
 
 
 def test_the_leaflet_follows_the_fee_that_two_people_set(town: City) -> None:
