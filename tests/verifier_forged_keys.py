@@ -94,6 +94,15 @@ def used_after_its_last_day(a):
     dated(a, until="2026-02-28")
 
 
+def exported_after_its_last_day(a):
+    dated(a, until="2026-03-01")
+    event = {"client": "issue", "kcv": "ABCDEF", "kid": "dlk-01", "method": "14", "under": "zmk"}
+    a.insert(len(a.lines) - 1, "export", event)
+    for line in a.lines[-2:]:
+        line["ts"] = "2026-03-01T16:00:00.000Z"  # midnight in Shanghai
+    a.rebuild(SIGNED_AGAIN)
+
+
 def used_before_its_first_day(a):
     dated(a, **{"from": "2026-03-02"})
 
@@ -217,6 +226,7 @@ KEY_FORGERIES = [
     (other_state_in_directory, "KEY-STATE"),
     (used_while_suspended, "KEY-STATE"),
     (used_after_its_last_day, "KEY-STATE"),
+    (exported_after_its_last_day, "KEY-STATE"),
     (used_before_its_first_day, "KEY-STATE"),
     (listed_twice, "KEY-DUP"),
     (imported_with_another_value, "KCV-CLOSE"),

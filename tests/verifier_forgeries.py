@@ -294,6 +294,11 @@ def time_in_another_form(a):
     a.rebuild()
 
 
+def time_of_no_day(a):
+    a.lines[-1]["ts"] = "2026-04-31T08:00:00.000Z"
+    a.rebuild()
+
+
 def no_line_feed_at_the_end(a):
     path = a.folder / "log.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
@@ -377,5 +382,6 @@ FORGERIES = [
     (format_of_tomorrow, "LOG-TYPE"),
     (version_of_tomorrow, "LOG-TYPE"),
     (time_in_another_form, "LOG-TIME"),
+    (time_of_no_day, "LOG-TIME"),
     (no_line_feed_at_the_end, "LOG-PARSE"),
 ]

@@ -114,6 +114,8 @@ def content(verdict: Verdict) -> dict[str, Any]:
         "ceremonies": str(summary["ceremonies"]),
         "keys": str(summary["keys"]),
         "uses": str(summary["uses"]),
+        "genesis": groups(bytes.fromhex(summary["genesis"])),
+        "nonce": summary["nonce"],
         "root": groups(root),
         "words": words(root),
         "not_proved": [
@@ -150,6 +152,8 @@ def bilingual(verdict: Verdict) -> str:
         "",
         f"lines 行 {said['lines']}, ceremonies 仪式 {said['ceremonies']}, "
         f"keys 密钥 {said['keys']}, uses 使用 {said['uses']}",
+        f"genesis 创始: {said['genesis']}",
+        f"nonce 随机数: {said['nonce']}",
         f"root 根: {said['root']}",
         f"read aloud 宣读: {said['words']}",
         "",

@@ -7,16 +7,15 @@ The rules are hsm-and-ceremony.md 11 and 12. Each check is a function named afte
 all checks run, all findings are told. Exit status: 0 pass, 1 findings, 2 usage or unreadable input, 70 bug.
 The trust file is the auditor's own, never out of a bundle: vkey, genesis, nonce, last_seen (null or size and root).
 """
-
 # fmt: off
 import argparse, base64, functools, hashlib, itertools, json, os, re, sys, unicodedata  # noqa: E401, I001
-from collections import Counter, namedtuple
+from collections import Counter, defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace as Record
 from typing import Any
-
-VERSION, ZERO_HASH = "3", "0" * 64
+VERSION, ZERO_HASH, SHANGHAI = "3", "0" * 64, timedelta(hours=8)
 MAX_LINE_BYTES, MAX_INTEGER = 16_384, 2**53 - 1  # limits of the format (7, 11.2)
 MAX_BUNDLE_BYTES, MAX_FILES, MAX_SHOWN = 2**30, 1_000_000, 4_000  # read; characters of a value shown
 NOT_PROVED = ["That the HSM program did what it logged: the owner of a simulator can run other code.",
@@ -27,8 +26,7 @@ NOT_PROVED = ["That the HSM program did what it logged: the owner of a simulator
 # Hashes and JSON.
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-def leaf_hash(line: bytes) -> str:
-    """RFC 6962 hash of one line, hex."""
+def leaf_hash(line: bytes) -> str:  # RFC 6962
     return sha256(b"\x00" + line)
 def tree_root(leaves: Sequence[str]) -> str:
     """RFC 6962 root over leaf hashes, hex: the left subtree takes the largest power of two below the number."""
@@ -68,7 +66,6 @@ def canonical(value: Any) -> bytes:
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 Point = tuple[int, int, int, int]
-ZERO: Point = (0, 1, 1, 0)
 def point_sum(p: Point, q: Point) -> Point:
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
@@ -83,12 +80,12 @@ def point_decode(text: bytes) -> Point | None:
         return None
     x = P - x if x & 1 != sign else x
     return x, y, 1, x * y % P
-BASE = point_decode(bytes.fromhex("58" + "66" * 31)) or ZERO
+BASE = point_decode(bytes.fromhex("58" + "66" * 31)) or (0, 1, 1, 0)
 @functools.lru_cache(maxsize=256)
 def doublings(p: Point) -> list[Point]:  # p, 2p, 4p, ... as far as a scalar goes
     return list(itertools.accumulate(range(252), lambda row, _: point_sum(row, row), initial=p))
 def point_times(n: int, p: Point) -> Point:
-    return functools.reduce(point_sum, (row for bit, row in enumerate(doublings(p)) if n >> bit & 1), ZERO)
+    return functools.reduce(point_sum, (row for bit, row in enumerate(doublings(p)) if n >> bit & 1), (0, 1, 1, 0))
 @functools.lru_cache(maxsize=4096)
 def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether R = s*B - k*A for a signature R || s and k = SHA-512(R || A || message); a wrong length is False."""
@@ -132,8 +129,7 @@ BORN, MADE = "alg:str export:str kid:str mode:str usage:str version:str from?:da
 TRUST = "vkey:str genesis:hash nonce:str last_seen?:seen"
 TEXTS = {
     "str": ".*", "hash": "[0-9a-f]{64}", "fp": "[0-9a-f]{32}", "kcv": "[0-9A-F]{6}", "end": "complete|aborted",
-    "day": (DAY := "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"),
-    "time": DAY + r"T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{3}Z",
+    "day": "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
 }
 SHAPES = {
     "line": "body:obj boot:nat prev:hash seq:nat ts:str type:str v:one", "seen": "root:hash size:nat",
@@ -166,8 +162,8 @@ STEPS = {  # what the arguments and the result of a step need at least; a script
 }
 OPERATION = "cmd:str kid:str n:nat rc:str good?:nat bad?:nat"  # a line of an ops file, which may say more
 MOVES = {  # action: the states it starts from, the state it leads to (8.4)
-    "activate": ("PRE_ACTIVE", "ACTIVE"), "suspend": ("ACTIVE", "SUSPENDED"), "resume": ("SUSPENDED", "ACTIVE"),
-    "deactivate": ("ACTIVE SUSPENDED", "DEACTIVATED"),
+    "activate": ("PRE_ACTIVE", "ACTIVE"), "suspend": ("ACTIVE", "SUSPENDED"),
+    "resume": ("SUSPENDED", "ACTIVE"), "deactivate": ("ACTIVE SUSPENDED", "DEACTIVATED"),
     "compromise": ("PRE_ACTIVE ACTIVE SUSPENDED DEACTIVATED", "COMPROMISED"),
     "destroy": ("PRE_ACTIVE ACTIVE SUSPENDED DEACTIVATED COMPROMISED", "DESTROYED"),
 }
@@ -201,6 +197,13 @@ def fits(value: Any, form: str, exact: bool = True) -> bool:
     if not isinstance(value, dict) or (exact and not value.keys() <= {name for name, _, _ in members(form)}):
         return False
     return all(is_a(value[name], kind) if name in value else not must for name, kind, must in members(form))
+def day_of(stamp: str) -> str:
+    """The day in Shanghai (UTC+8), where keys' days count, of a UTC time with milliseconds; "" for no such time."""
+    try:
+        time = datetime.fromisoformat(stamp.removesuffix("Z"))
+        return str((time + SHANGHAI).date()) if f"{time.isoformat(timespec='milliseconds')}Z" == stamp else ""
+    except (ValueError, OverflowError):
+        return ""
 
 # The walk through the log. A signer is one entry of an attendance or approval list, judged where it stands: `held`
 # is the role on the roster then, `good` None in an attendance list. An agreement has those whose signature counts.
@@ -218,7 +221,7 @@ class Line:
         self.n, self.raw, self.where = n, raw, f"line {n}"
         self.value: Any = parse(raw if len(raw) <= MAX_LINE_BYTES else b"")
         framed = is_a(self.value, "line")
-        self.type, self.day = (str(self.value["type"]), str(self.value["ts"])[:10]) if framed else ("", "")
+        self.type, self.day = (str(self.value["type"]), day_of(self.value["ts"])) if framed else ("", "")
         body: Any = self.value["body"] if framed else None
         good = self.type in FORMS and fits(body, FORMS[self.type])
         if good and self.type == "ceremony.step":
@@ -242,7 +245,7 @@ class Facts:
         self.twins, self.moves = list[tuple[str, str]](), list[tuple[str, str, str, str]]()  # of states
         self.signers, self.agreements = list[Signer](), dict[int, Agreement]()
         self.ceremonies, self.current, self.strays = list[Record](), Record(line=None), list[Line]()
-        self.components, self.keys = dict[tuple[int, str], list[Any]](), dict[str, Record]()
+        self.components, self.keys = defaultdict[tuple[int, str], list[Any]](list), dict[str, Record]()
         self.uses, self.reserved = list[Use](), ""  # the day of the reserve line that is open
         for line in self.of(*FORMS):
             self.take(line, line.body)
@@ -258,8 +261,6 @@ class Facts:
         return (line for line in self.lines if line.type in types and line.body is not None)
     def steps(self, *actions: str) -> Iterator[Line]:
         return (line for line in self.of("ceremony.step") if line.body["action"] in actions)
-    def parts(self, body: Any) -> list[Any]:
-        return self.components.get((body["cid"], body["args"]["kid"]), [])
     def checkpoint(self, where: str, note: bytes, known: Iterable[str]) -> Checkpoint:
         text, signers = read_note(note, known)
         name, size, root = (*text.decode(errors="replace").split("\n"), "", "")[:3]
@@ -335,7 +336,7 @@ class Facts:
         kid, key = args.get("kid"), self.keys.get(args.get("kid"))
         state = key.state if key else "(none)"
         if action == "component":
-            self.components.setdefault((cid, kid), []).append(line.body)
+            self.components[cid, kid].append(line.body)
         elif action in BIRTHS and not key:
             self.keys[kid] = Record(cid=cid, args=args, result=line.body["result"], first=args.get("from", ""),
                                     last=args.get("until", "9999"), state="PRE_ACTIVE", since={"PRE_ACTIVE"})
@@ -382,9 +383,9 @@ def log_time(f: Facts) -> Iterable[Row]:
     """Time is UTC with milliseconds and never runs backwards."""
     last = ""
     for line in f.framed:
-        good = is_a(stamp := line.value["ts"], "time")
-        yield good and stamp >= last, line.where, f"a time from {last or 'any day'} on", stamp
-        last = max(last, stamp) if good else last
+        stamp = line.value["ts"]
+        yield line.day != "" and stamp >= last, line.where, f"a time from {last or 'any day'} on", stamp
+        last = max(last, stamp)
 def tru_genesis(f: Facts) -> Iterable[Row]:
     """The first line, and only that, is the genesis the auditor saw."""
     yield same("line 0", f.trust["genesis"], "".join(f.leaves[:1]))
@@ -400,9 +401,8 @@ def chk_origin(f: Facts) -> Iterable[Row]:
     return [same(c.where, f.hsm, c.origin) for c in f.checkpoints if c.size >= 0]
 def chk_sig(f: Facts) -> Iterable[Row]:
     """The HSM signed each checkpoint once, and every other signature is a known auditor's."""
-    for c in f.checkpoints:
-        good = "" not in c.signers and c.signers.count(f.trust["vkey"]) == 1
-        yield good, c.where, "known signers, the HSM once", [vkey or "unknown or bad" for vkey in c.signers]
+    return [("" not in c.signers and c.signers.count(f.trust["vkey"]) == 1, c.where, "known signers, the HSM once",
+             [vkey or "unknown or bad" for vkey in c.signers]) for c in f.checkpoints]
 def chk_size(f: Facts) -> Iterable[Row]:
     """No checkpoint covers more lines than there are."""
     return [(c.size <= len(f.lines), c.where, f"at most {len(f.lines)} lines", c.size) for c in f.checkpoints]
@@ -433,8 +433,7 @@ def cer_prev(f: Facts) -> Iterable[Row]:
         last = f.leaves[line.n] if line.type == "ceremony.close" else last
 def cer_open(f: Facts) -> Iterable[Row]:
     """Each ceremony was closed, once, before the next one."""
-    for c in f.ceremonies:
-        yield not c.nested and c.close is not None, c.line.where, "opened after a close and closed", "still open"
+    yield from [(c.close is not None and not c.nested, c.line.where, "alone, closed", "open") for c in f.ceremonies]
     yield from [(x.type != "ceremony.close", x.where, "an open ceremony to close", "none") for x in f.strays]
 def cer_script(f: Facts) -> Iterable[Row]:
     """Each ceremony's script is here and unchanged, and there is no other script."""
@@ -464,10 +463,10 @@ def cer_step(f: Facts) -> Iterable[Row]:
 def cer_comp(f: Facts) -> Iterable[Row]:
     """Each combined key has all its components, each once, and not fewer than the policy's minimum."""
     for line in f.steps("combine"):
-        count, least = line.body["args"]["components"], f.policy["min_components"]
-        found = sorted(part["args"]["n"] for part in f.parts(line.body))
-        good = least <= count == len(found) and found == [*range(1, len(found) + 1)]
-        yield good, line.where, f"components 1 to {count}, at least {least}", found
+        args, least = line.body["args"], f.policy["min_components"]
+        found = sorted(part["args"]["n"] for part in f.components[line.body["cid"], args["kid"]])
+        good = least <= args["components"] == len(found) and found == [*range(1, len(found) + 1)]
+        yield good, line.where, f"components 1 to {args['components']}, at least {least}", found
 def quo_role(f: Facts) -> Iterable[Row]:
     """Everybody who attends or signs is on the roster, in that role."""
     return [(s.role == s.held, s.where, s.held or "a person of the roster", s.role) for s in f.signers]
@@ -495,9 +494,8 @@ def quo_revoked(f: Facts) -> Iterable[Row]:
     return [(not s.revoked, s.where, "a person not revoked", "revoked") for s in f.signers]
 def quo_custodian(f: Facts) -> Iterable[Row]:
     """The custodian whom a component names approved it."""
-    for line in f.steps("component"):
-        name, people = str(line.body["args"].get("custodian")), f.agreements[line.n].people
-        yield people.get(name) == "KC", line.where, f"approval of custodian {name}", sorted(people)
+    named = [(line, str(line.body["args"].get("custodian"))) for line in f.steps("component")]
+    return [(f.agreements[x.n].people.get(name) == "KC", x.where, f"signed by {name}", "none") for x, name in named]
 def key_origin(f: Facts) -> Iterable[Row]:
     """Each key listed, used, exported, changed or named in a step came from a recorded ceremony."""
     found = [("keys.json", e["kid"]) for e in f.directory] + [(where, kid) for where, kid, _, _ in f.moves]
@@ -550,7 +548,8 @@ def kcv_weak(f: Facts) -> Iterable[Row]:
     for line in f.steps("component", *BIRTHS):
         yield line.body["result"]["kcv"] not in WEAK, line.where, "no all-zero value", line.body["result"]["kcv"]
     for line in f.steps("combine"):
-        values = [body["result"]["kcv"] for body in (line.body, *f.parts(line.body))]
+        bodies = [line.body, *f.components[line.body["cid"], line.body["args"]["kid"]]]
+        values = [body["result"]["kcv"] for body in bodies]
         yield len(set(values)) == len(values), line.where, "different check values", values
 def use_gap(f: Facts) -> Iterable[Row]:
     """Intervals are reserved and numbered without gap; the next boot owns up to one that a crash cut short."""
@@ -608,8 +607,8 @@ def bnd_keys(f: Facts) -> Iterable[Row]:
     good = canonical(f.directory) == data and f.directory == sorted(f.directory, key=lambda e: str(e["kid"]))
     yield good, "keys.json", "a canonical sorted directory", "something else"
 
-CODES = "(log|tru|chk|cer|quo|key|kcv|use|dev|bnd)_"  # every function above named after one: none is forgotten
-CHECKS: list[Callable[[Facts], Iterable[Row]]] = [f for name, f in [*globals().items()] if re.match(CODES, name)]
+CHECKS: list[Callable[[Facts], Iterable[Row]]] = [f for name, f in [*globals().items()]  # each named after a code
+                                                  if re.match("(log|tru|chk|cer|quo|key|kcv|use|dev|bnd)_", name)]
 def recount(data: bytes) -> Counter[tuple[str, str, str]]:
     """Uses by key, command and outcome in an ops file; a frame of many records says how many were good and bad."""
     found = Counter[tuple[str, str, str]]()
@@ -646,10 +645,11 @@ def verify(bundle: Path, trust: Any) -> Verdict:
             (result.warnings if holds is None else result.findings).append(told)
     root = facts.root(len(facts.lines))
     return result._replace(verdict="fail" if result.findings else "pass", summary={
-        "hsm": plain(facts.hsm), "lines": len(facts.lines), "ceremonies": len(facts.ceremonies),
-        "keys": len(facts.keys), "uses": sum(line.body["ops"] for line in facts.of("use")), "root": root,
-        "words": " ".join(pgp_words(bytes.fromhex(root))), "verifier": VERSION,
-        "verifier_sha256": sha256(Path(__file__).read_bytes()), "not_proved": NOT_PROVED,
+        "hsm": plain(facts.hsm), "genesis": known["genesis"], "nonce": plain(known["nonce"]),
+        "lines": len(facts.lines), "ceremonies": len(facts.ceremonies), "keys": len(facts.keys),
+        "uses": sum(line.body["ops"] for line in facts.of("use")), "root": root,
+        "words": " ".join(pgp_words(bytes.fromhex(root))), "not_proved": NOT_PROVED,
+        "verifier": VERSION, "verifier_sha256": sha256(Path(__file__).read_bytes()),
     })
 def report(result: Verdict) -> str:
     """The verdict first, a line for every check with its rule, then a summary to read aloud."""
