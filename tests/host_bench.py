@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from core import crypto
 from core.clock import FixedClock
 from core.db import Database, Tx, metadata
 from core.errors import NotFound
 from hsm_sim import mac
-from payments import messages
+from payments import ledger, messages
 from payments import requests as r
 from payments.authorize import Authorizer
 from payments.bank import SimulatedBank
@@ -41,6 +43,7 @@ from payments.purse_data import (
     factor_of,
 )
 from payments.requests import Station
+from payments.tables import IncidentRow, LoadRow
 from registry.residence.gate import PurseGate
 from runtime.services import declare_tables
 from tests.hsm_bench import KnownKeys
@@ -353,3 +356,21 @@ class LabHost:
     def close(self) -> None:
         self.authorizer.close()
         self.db.close()
+
+
+def states(host: LabHost) -> list[str]:
+    """The loads' states, in the order of their trace numbers."""
+    with host.db.read() as tx:
+        return list(tx.scalars(select(LoadRow.state).order_by(LoadRow.trace)))
+
+
+def incidents(host: LabHost) -> list[str]:
+    """The incidents' kinds, oldest first."""
+    with host.db.read() as tx:
+        return list(tx.scalars(select(IncidentRow.kind).order_by(IncidentRow.id)))
+
+
+def purse(host: LabHost, card: LabCard) -> ledger.Balance:
+    """A card's account in the ledger."""
+    with host.db.read() as tx:
+        return ledger.balance(tx, ledger.purse(card.asn.hex()))

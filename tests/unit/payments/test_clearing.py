@@ -1,6 +1,5 @@
 """Purchases uploaded, judged and cleared: every rule of iso8583-host.md 11.3, settlement, the day's equations."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -21,28 +20,9 @@ from payments.tables import (
     MerchantDayRow,
     PurchaseRow,
 )
-from tests.host_bench import MERCHANT, Keys, LabCard, LabHost, LabTerminal
+from tests.host_bench import MERCHANT, LabCard, LabHost, LabTerminal
 
 DAY = date(2026, 11, 28)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("clearing"))
-
-
-@pytest.fixture
-def host(keys: Keys) -> Iterator[LabHost]:
-    made = LabHost(keys)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def terminal(host: LabHost) -> LabTerminal:
-    made = host.terminal()
-    made.sign_on()
-    return made
 
 
 @pytest.fixture

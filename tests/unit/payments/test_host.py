@@ -26,11 +26,6 @@ SECONDS = 30
 FRAMES_A_READ = READ_BYTES // 60
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("host"))
-
-
 @pytest.fixture
 def host(keys: Keys, tmp_path: Path) -> Iterator[LabHost]:
     made = LabHost(keys, url=f"sqlite:///{tmp_path / 'purse.db'}")

@@ -1,6 +1,5 @@
 """What answers hold and which code comes first when several would do (iso8583-host.md 6.2, 7.4, 8, 10)."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,33 +13,9 @@ from payments.messages import Message
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
 from payments.tables import BatchRow, IncidentRow, LoadRow, TerminalRow
-from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
+from tests.host_bench import LabCard, LabHost, LabTerminal
 
 FOUR = {11, 41, 42, 60}
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("host"))
-
-
-@pytest.fixture
-def host(keys: Keys) -> Iterator[LabHost]:
-    made = LabHost(keys)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def terminal(host: LabHost) -> LabTerminal:
-    made = host.terminal()
-    made.sign_on()
-    return made
-
-
-@pytest.fixture
-def card() -> LabCard:
-    return LabCard("00001000000147")
 
 
 def changed(message: Message, fields: dict[int, str | bytes]) -> Message:
