@@ -17,6 +17,7 @@ Certificates = Annotated[Path, typer.Option("--certificates", help="Clients of t
 Slots = Annotated[Path, typer.Option("--slots", help="The HSM's slots.json.")]
 HsmPort = Annotated[int, typer.Option("--hsm-port", help="The HSM's port.")]
 HsmHost = Annotated[str, typer.Option("--hsm-host", help="The HSM's address.")]
+BulkPort = Annotated[int | None, typer.Option("--hsm-bulk-port", help="Its port for many TACs.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for what is written.")]
 HERE = Path()
 
@@ -180,6 +181,7 @@ def take(
     slots: Slots,
     hsm_port: HsmPort,
     hsm_host: HsmHost = "127.0.0.1",
+    hsm_bulk_port: BulkPort = None,
     out: Out = HERE,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
@@ -191,9 +193,14 @@ def take(
     from payments.exchange_files import FileDesk
     from runtime.purse_host import HostSetup, purse_host
 
-    setup = HostSetup(data, certificates, slots, hsm_host, hsm_port, "clearing")
+    setup = HostSetup(
+        data, certificates, slots, hsm_host, hsm_port, "clearing", hsm_bulk_port=hsm_bulk_port
+    )
     with purse_host(setup) as host:
-        desk = FileDesk(host.db, host.clock, host.hsm, host.masters, host.profile)
+        desk = FileDesk(
+            host.db, host.clock, host.hsm, host.masters, host.profile,
+            bulk=hsm_bulk_port is not None,
+        )  # fmt: skip
         taken = desk.take(file.name, file.read_bytes())
     returned = None
     if taken.returned is not None:

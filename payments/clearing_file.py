@@ -47,6 +47,7 @@ _HEX_FIELDS = (
     "algorithm",
     "random",
 )
+_DIGIT_FIELDS = ("day", "received", "made")
 LOADS, PURCHASES, UNLOADS = frozenset({"40", "41", "42"}), frozenset({"36"}), frozenset({"43"})
 RESULTS = {
     "00": "accepted", "01": "TAC", "02": "duplicate", "03": "amount or limit", "04": "card",
@@ -122,6 +123,8 @@ class Record:
         for name in _HEX_FIELDS:
             if _HEX.fullmatch(getattr(record, name)) is None:
                 raise LineFault(number, name)
+        for name in _DIGIT_FIELDS:
+            number_of(getattr(record, name), number)
         if record.result not in RESULTS:
             raise LineFault(number, "result")
         return record

@@ -1,6 +1,7 @@
 """Fixed-width lines whose fields are separated by one blank: easy to read, and a wrong offset shows at once."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from core.errors import EvidenceMismatch
 
@@ -32,17 +33,20 @@ def split(line: str, widths: Sequence[int], number: int = 0, length: int = 0) ->
     needed = sum(widths) + len(widths) - 1
     if len(line) != (length or needed):
         raise LineFault(number, "length")
-    found: list[str] = []
-    at = 0
-    for index, width in enumerate(widths):
-        found.append(line[at : at + width])
-        at += width
-        if index < len(widths) - 1 and line[at] != " ":
-            raise LineFault(number, "separator")
-        at += 1
+    places, blanks = _places(tuple(widths))
+    if any(line[at] != " " for at in blanks):
+        raise LineFault(number, "separator")
     if line[needed:].strip(" "):
         raise LineFault(number, "filling")
-    return found
+    return [line[place] for place in places]
+
+
+@cache
+def _places(widths: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[int, ...]]:
+    """Where the fields stand, and the blanks between them."""
+    starts = [sum(widths[:n]) + n for n in range(len(widths))]
+    places = tuple(slice(at, at + width) for at, width in zip(starts, widths, strict=True))
+    return places, tuple(at - 1 for at in starts[1:])
 
 
 def number_of(text: str, line: int) -> int:

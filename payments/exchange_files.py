@@ -4,9 +4,10 @@ A purchase of our cards at a partner's terminals moves the holder's money to ``a
 name as an upload would have had, so a record that came by both ways is a duplicate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TypeVar
 
 from sqlalchemy import select
 
@@ -29,12 +30,15 @@ from payments.clearing_file import (
     returned_file,
     write_file,
 )
-from payments.judging import POSTED, check_tacs, made_at
+from payments.judging import POSTED, made_at
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.requests import PROCESSING, PURCHASE
 from payments.tables import ClearingFileRow, LoadRow, PurchaseRow, TransferRow
+from payments.tac_checks import Provable, check_tacs
 
+T = TypeVar("T")
+ROWS_A_STATEMENT = 5_000
 BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD, LATE, BAD_COUNTER = "01", "02", "03", "04", "06", "08"
 LETTERS = {
     "D": DUPLICATE,
@@ -125,7 +129,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class _Tac:
-    """A record as `judging.check_tacs` wants it."""
+    """A record as `payments.tac_checks` wants it."""
 
     id: int
     asn: str
@@ -140,7 +144,7 @@ class _Tac:
 
 @dataclass(frozen=True)
 class FileDesk:
-    """Takes partners' files in. Owns the HSM."""
+    """Takes partners' files in. Owns the HSM; `bulk`: it has its bulk listener."""
 
     db: Database
     clock: Clock
@@ -148,6 +152,7 @@ class FileDesk:
     masters: Masters
     profile: HostProfile
     gate: Gate = register_gate
+    bulk: bool = False
 
     def take(self, name: str, raw: bytes) -> Taken:
         """Check and book a T file. Raises FileFault (nothing was taken), Rejected FILE-KIND, FILE-RECEIVER, the
@@ -167,7 +172,9 @@ class FileDesk:
             if row is not None:
                 return Taken(name, row.records, row.bad, 0, row.returned, True)
             known = self._known_cards(tx, file.records)
-        good = check_tacs(self.hsm, self.masters, [_tac(r) for r in file.records if _has_tac(r)])
+        # Of a card that is not ours no key can be derived, and nothing is proven: such a record is 04 anyway.
+        purchases = [provable(r) for r in file.records if _has_tac(r) and self._ours(r, known)]
+        good = check_tacs(self.hsm, self.masters, purchases, self.bulk)
         with self.db.write() as tx:
             results = self._results(tx, file, known, good)
             posted = self._book(tx, file, results)
@@ -189,14 +196,19 @@ class FileDesk:
 
     def _known_cards(self, tx: Tx, records: Sequence[Record]) -> Mapping[str, bool]:
         asns = sorted({record.asn.lower() for record in records})
-        gates = self.gate(tx, asns)
-        return {asn: asn in gates and gates[asn].found for asn in asns}
+        known: dict[str, bool] = {}
+        for part in _blocks(asns):
+            gates = self.gate(tx, part)
+            known |= {asn: asn in gates and gates[asn].found for asn in part}
+        return known
 
     def _results(
         self, tx: Tx, file: ClearingFile, known: Mapping[str, bool], good: Mapping[int, bool]
     ) -> list[str]:
         names = [_name(record) for record in file.records]
-        booked = set(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(names))))
+        booked: set[str] = set()
+        for part in _blocks(names):
+            booked.update(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(part))))
         results: list[str] = []
         for record, name in zip(file.records, names, strict=True):
             result = self._result(record, known, good)
@@ -206,9 +218,11 @@ class FileDesk:
             results.append(result)
         return results
 
+    def _ours(self, record: Record, known: Mapping[str, bool]) -> bool:
+        return bytes.fromhex(record.issuer) in self.profile.issuers and known[record.asn.lower()]
+
     def _result(self, record: Record, known: Mapping[str, bool], good: Mapping[int, bool]) -> str:
-        issuer = bytes.fromhex(record.issuer)
-        if issuer not in self.profile.issuers or not known[record.asn.lower()]:
+        if not self._ours(record, known):
             return BAD_CARD
         if (
             not 0 < record.amount <= self.profile.parameters.purchase_fen
@@ -228,14 +242,22 @@ class FileDesk:
             if result == ACCEPTED and r.kind in PURCHASES
         ]
         day = datetime.strptime(file.header.day, "%Y%m%d").date()  # noqa: DTZ007
-        return ledger.post(tx, transfers, day, self.clock.now())
+        at = self.clock.now()
+        return sum(ledger.post(tx, part, day, at) for part in _blocks(transfers))
+
+
+def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts that fit one statement: a file may hold more records than a statement has places for values."""
+    for at in range(0, len(items), ROWS_A_STATEMENT):
+        yield items[at : at + ROWS_A_STATEMENT]
 
 
 def _has_tac(record: Record) -> bool:
     return record.kind in PURCHASES
 
 
-def _tac(record: Record) -> _Tac:
+def provable(record: Record) -> Provable:
+    """A record as its TAC is checked."""
     return _Tac(
         record.number, record.asn, record.amount, int(record.type, 16), record.psam,
         int(record.terminal_counter, 16), record.made, record.tac, int(record.key[2:], 16),

@@ -30,24 +30,23 @@ from sqlalchemy import Table, bindparam, func, select, tuple_, update
 from core import events
 from core.clock import SHANGHAI, Clock, business_date
 from core.db import Database, Tx
-from core.errors import NotFound
 from core.money import fee
 from hsm_sim.client import Hsm
-from hsm_sim.purse_requests import MAX_TACS, CheckTacs, TacEntry
 from payments import ledger
 from payments.decisions import Incident
 from payments.downloads import listed_since
 from payments.ledger import Transfer
-from payments.limits import USAGE_TAC, Gate, HostProfile, Masters, register_gate
-from payments.purse_data import factor_of
+from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.tables import BatchRow, MerchantRow, PurchaseRow
+from payments.tac_checks import check_tacs
 from payments.writing import guarded, note_incidents
 
 CHUNK = 512
 RECEIVED, POSTED, KEPT, FOREIGN = "RECEIVED", "POSTED", "HELD", "FOREIGN"
 OUT_OF_ORDER = timedelta(hours=24)
 CLOCK_SLACK = timedelta(minutes=5)
-PURCHASE_KIND = "2"
+_MADE = "YYYYMMDDhhmmss"
+_PARTS = (slice(0, 4), *(slice(at, at + 2) for at in range(4, len(_MADE), 2)))
 _P = cast(Table, PurchaseRow.__table__)
 
 
@@ -150,46 +149,13 @@ def _incident(record: Any, flag: str) -> Incident:
 
 def made_at(text: str) -> datetime | None:
     """The purchase time inside the TAC, YYYYMMDDhhmmss in Asia/Shanghai; None when it is no time."""
+    if len(text) != len(_MADE) or not (text.isascii() and text.isdecimal()):
+        return None
+    year, month, day, hour, minute, second = (int(text[part]) for part in _PARTS)
     try:
-        naive = datetime.strptime(text, "%Y%m%d%H%M%S")  # noqa: DTZ007
+        return datetime(year, month, day, hour, minute, second, tzinfo=SHANGHAI)
     except ValueError:
         return None
-    return naive.replace(tzinfo=SHANGHAI)
-
-
-def tac_entry(record: Any) -> TacEntry:
-    """What HSM `44` checks: the TAC input of a purchase, 26 bytes, and the card's factor."""
-    asn = bytes.fromhex(record.asn)
-    message = (
-        record.amount.to_bytes(4, "big")
-        + bytes((record.type,))
-        + bytes.fromhex(record.psam)
-        + record.terminal_counter.to_bytes(4, "big")
-        + bytes.fromhex(record.made)
-    )
-    return TacEntry((bytes.fromhex(factor_of(asn)),), message, bytes.fromhex(record.tac))
-
-
-def check_tacs(hsm: Hsm, masters: Masters, records: Sequence[Any]) -> dict[int, bool]:
-    """Whether each record's TAC is good, by id. A key version nobody has makes it bad.
-
-    Raises the HSM's errors when it is away: then nothing is judged.
-    """
-    found: dict[int, bool] = {}
-    by_version: dict[int, list[Any]] = {}
-    for record in records:
-        by_version.setdefault(record.key_version, []).append(record)
-    for version, group in sorted(by_version.items()):
-        try:
-            master = masters(USAGE_TAC, version)
-        except NotFound:
-            found |= dict.fromkeys((record.id for record in group), False)
-            continue
-        for at in range(0, len(group), MAX_TACS):
-            part = group[at : at + MAX_TACS]
-            good = hsm.call(CheckTacs(PURCHASE_KIND, master, tuple(map(tac_entry, part))))
-            found |= {record.id: one for record, one in zip(part, good, strict=True)}
-    return found
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ BANK_BOOKS = "bank.jsonl"
 
 @dataclass(frozen=True)
 class HostSetup:
-    """Where a host finds everything. `name` tells several hosts of one database apart."""
+    """Where a host finds everything. `name` tells several hosts of one database apart; `hsm_bulk_port` is the HSM's
+    listener for command `90`, None when it has none.
+    """
 
     data: Path
     certificates: Path
@@ -33,6 +35,7 @@ class HostSetup:
     hsm_host: str
     hsm_port: int
     name: str = "host-1"
+    hsm_bulk_port: int | None = None
 
 
 @dataclass
@@ -59,7 +62,8 @@ def purse_host(setup: HostSetup) -> Iterator[PurseHost]:
     """A host for the length of a block. Raises NotFound HSM-SLOTS and the errors of HSM and database."""
     city = services.build(Settings(data=setup.data))
     slots = KeySlots.load(setup.slots)
-    hsm = TcpHsm(setup.hsm_host, setup.hsm_port, roles_of(setup.certificates, ROLES))
+    clients = roles_of(setup.certificates, ROLES)
+    hsm = TcpHsm(setup.hsm_host, setup.hsm_port, clients, setup.hsm_bulk_port)
     bank = SimulatedBank(city.clock, books=setup.data / BANK_BOOKS, open_accounts_with=ACCOUNT_FEN)
     profile = HostProfile(
         name=setup.name,

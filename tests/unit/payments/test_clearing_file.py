@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Rejected
-from payments import ledger
+from payments import exchange_files, ledger, tac_checks
 from payments.clearing_file import (
     EOL,
     LENGTH,
@@ -166,13 +166,17 @@ def test_a_file_for_somebody_else_is_not_booked(host: LabHost) -> None:
         assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
 
 
-def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost) -> None:
+@pytest.mark.parametrize("field", ["tac", "made"])
+def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost, field: str) -> None:
     _, file = a_day(host)
     header = replace(file.header, sender="01050000", receiver="48880001")
     good = write_file(header, file.records)
-    body = EOL.join(good.split(EOL)[:-2]) + EOL
-    broken = body.replace(file.records[1].tac.encode(), b"XXXXXXXX")
-    tail = good.split(EOL)[-2].replace(
+    *lines, tail, _ = good.split(EOL)
+    body = EOL.join(lines) + EOL
+    value = getattr(file.records[1], field).encode()
+    lines[2] = lines[2].replace(b" %b " % value, b" %b " % (b"X" * len(value)))
+    broken = EOL.join(lines) + EOL
+    tail = tail.replace(
         hashlib.sha256(body).hexdigest().upper().encode(),
         hashlib.sha256(broken).hexdigest().upper().encode(),
     )
@@ -181,3 +185,50 @@ def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost) -> None:
     assert (taken.records, taken.bad) == (2, 1)
     assert taken.returned is not None
     assert b" 09 " in taken.returned
+
+
+@pytest.mark.parametrize(
+    "asn", ["FFFFFFFFFFFFFFFFFFFF", "00000000000000000000", "ABCDEF0000ABCDEF0147"]
+)
+def test_a_card_number_nobody_can_have_harms_no_other_record(host: LabHost, asn: str) -> None:
+    _, file = a_day(host)
+    host.gate.strangers.add(asn[6:].lower())
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    raw = write_file(header, [file.records[1], replace(file.records[1], asn=asn)])
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take("PC_01050000_20261128_T_01.txt", raw)
+    assert taken.returned is not None
+    back = read_file(taken.returned_name, taken.returned)
+    assert [(one.number, one.result) for one in back.records] == [(1, "02"), (2, "04")]
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_many_tacs_go_by_the_bulk_form_and_every_bad_one_is_found(
+    host: LabHost, monkeypatch: pytest.MonkeyPatch, bulk: bool
+) -> None:
+    monkeypatch.setattr(tac_checks, "BULK_FROM", 20)
+    monkeypatch.setattr(exchange_files, "ROWS_A_STATEMENT", 7)
+    _, file = a_day(host)
+    card, psam = LabCard("00001000000163", balance=9_000), bytes.fromhex("100000000109")
+    paid = [card.pay(100 + n, psam, n, "20261128113000") for n in range(40)]
+    records = [
+        replace(
+            file.records[1], asn=card.asn.hex().upper(), amount=one.amount,
+            counter=f"{one.counter:04X}", psam=psam.hex(), terminal_counter=f"{n:08X}",
+            made="20261128113000", tac="00000000" if n in (0, 8, 39) else one.tac.hex().upper(),
+        )
+        for n, one in enumerate(paid)
+    ]  # fmt: skip
+    raw = write_file(replace(file.header, sender="01050000", receiver="48880001"), records)
+    asked: list[str] = []
+    call = host.keys.hsm.call
+    monkeypatch.setattr(host.keys.hsm, "call", lambda one: (asked.append(one.code), call(one))[1])
+    desk = FileDesk(
+        host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate, bulk
+    )
+    taken = desk.take("PC_01050000_20261128_T_01.txt", raw)
+    assert (taken.records, taken.bad, taken.posted) == (40, 3, 37)
+    assert asked == ["90" if bulk else "44"]
+    assert taken.returned is not None
+    back = read_file(taken.returned_name, taken.returned)
+    assert [(one.number, one.result) for one in back.records] == [(1, "01"), (9, "01"), (40, "01")]
