@@ -136,7 +136,7 @@ class Authorizer:
         for work in works:
             work.reset()
         with self.db.read() as tx:
-            known = read(tx, works, self.profile, self._gate, business_date(at))
+            known = read(tx, works, self.profile, self._gate, at)
         self._line.authenticate(works, known, at)
         desk = Desk(self.profile, self._masters, lambda: self._references.take(at), known)
         undecided = [w for w in works if w.decision is None and w.reply is None]

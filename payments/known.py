@@ -7,19 +7,21 @@ decided again.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, literal_column, select
 
+from core.clock import business_date
 from core.db import Tx
 from core.rows import KEYS, Lookup
 from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
 from payments.field_parts import PartFault
-from payments.limits import DaySums, Gate, HostProfile
+from payments.limits import Before, Gate, HostProfile
 from payments.matrix import ONLINE_KINDS, Task
 from payments.messages import Message
 from payments.purse_data import PurchaseEvidence, PurseConfirmation
+from payments.requests import UNLOAD
 from payments.tables import (
     LoadRow,
     MerchantRow,
@@ -74,7 +76,7 @@ class Known:
     cards: dict[str, Any] = field(default_factory=dict)
     gates: dict[str, PurseGate] = field(default_factory=dict)
     purchases: dict[str, int] = field(default_factory=dict)
-    sums: dict[str, DaySums] = field(default_factory=dict)
+    sums: dict[str, Before] = field(default_factory=dict)
 
 
 def purse_key(evidence: PurchaseEvidence) -> str:
@@ -122,7 +124,7 @@ class _Wanted:
         self.named[key] = asn
 
 
-def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, day: date) -> Known:
+def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, at: datetime) -> Known:
     """Everything the rules may ask about these requests."""
     wanted = _Wanted()
     for work in works:
@@ -139,9 +141,9 @@ def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, day: d
         known.gates = dict(gate(tx, sorted(wanted.asked)))
     if wanted.purses:
         known.purchases = {row.purse_key: row.id for row in _PURCHASES.rows(tx, wanted.purses)}
-    if profile.sums_days:
+    if profile.looks_back:
         for key, message, asn in wanted.sums:
-            known.sums[key] = _day_sums(tx, profile, message, asn, day)
+            known.sums[key] = _before(tx, profile, message, asn, at)
     return known
 
 
@@ -165,22 +167,25 @@ def _read_originals(tx: Tx, known: Known, wanted: _Wanted) -> None:
             known.by_card.setdefault(asn, []).append(row)
 
 
-def _day_sums(tx: Tx, profile: HostProfile, message: Message, asn: str, day: date) -> DaySums:
-    card_fen = card_count = terminal_fen = merchant_fen = 0
+def _before(tx: Tx, profile: HostProfile, message: Message, asn: str, at: datetime) -> Before:
+    today = _LOAD.c.day == business_date(at)
+    card_fen = card_count = terminal_fen = merchant_fen = burst = 0
     if profile.card_day_fen is not None or profile.card_day_count is not None:
-        card_count, card_fen = _sum(tx, _LOAD.c.asn == asn, day)
+        card_count, card_fen = _sum(tx, _LOAD.c.asn == asn, today)
     if profile.terminal_day_fen is not None:
-        terminal_fen = _sum(tx, _LOAD.c.terminal == message.terminal, day)[1]
+        terminal_fen = _sum(tx, _LOAD.c.terminal == message.terminal, today)[1]
     if profile.merchant_day_fen is not None:
-        merchant_fen = _sum(tx, _LOAD.c.merchant == message.merchant, day)[1]
-    return DaySums(card_fen, card_count, terminal_fen, merchant_fen)
+        merchant_fen = _sum(tx, _LOAD.c.merchant == message.merchant, today)[1]
+    if profile.burst_count is not None:
+        burst = _sum(tx, _LOAD.c.asn == asn, _LOAD.c.at > at - profile.burst)[0]
+    return Before(card_fen, card_count, terminal_fen, merchant_fen, burst)
 
 
-def _sum(tx: Tx, whose: Any, day: date) -> tuple[int, int]:
+def _sum(tx: Tx, whose: Any, when: Any) -> tuple[int, int]:
     counted: Sequence[str] = (HELD, ISSUED, CONFIRMED, UNRESOLVED)
     row = tx.execute(
         select(func.count(), func.coalesce(func.sum(_LOAD.c.amount), 0)).where(
-            whose, _LOAD.c.day == day, _LOAD.c.state.in_(counted), _LOAD.c.kind != "43"
+            whose, when, _LOAD.c.state.in_(counted), _LOAD.c.kind != UNLOAD
         )
     ).one()
     return int(row[0]), int(row[1])

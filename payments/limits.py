@@ -12,7 +12,7 @@ from core.db import Tx
 from payments.purse_data import card_serial_of
 from registry.residence.gate import PurseGate, purse_gates
 
-AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT = "61", "65", "13"
+AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT, SUSPECTED_FRAUD = "61", "65", "13", "59"
 # Usages of the masters in the HSM's key directory (hsm-and-ceremony.md 8.1).
 USAGE_LOAD, USAGE_TAC, USAGE_UNLOAD = "11", "12", "13"
 
@@ -72,7 +72,8 @@ class Parameters:
 class HostProfile:
     """One acquirer: its numbers, the cards it serves, its limits.
 
-    `zone_key` is the HSM's key field for PIN blocks to the bank; empty: no PIN can be passed on.
+    `zone_key` is the HSM's key field for PIN blocks to the bank; empty: no PIN can be passed on. More than
+    `burst_count` loads of one card within `burst` are suspected fraud (59).
     """
 
     name: str = "host-1"
@@ -85,38 +86,42 @@ class HostProfile:
     card_day_count: int | None = None
     terminal_day_fen: int | None = None
     merchant_day_fen: int | None = None
+    burst_count: int | None = None
+    burst: timedelta = timedelta(minutes=10)
     late: timedelta = timedelta(days=30)
 
     @property
-    def sums_days(self) -> bool:
-        """Whether any limit looks at what a day has had already."""
-        held = (
-            self.card_day_fen,
-            self.card_day_count,
-            self.terminal_day_fen,
-            self.merchant_day_fen,
-        )
-        return any(limit is not None for limit in held)
+    def looks_back(self) -> bool:
+        """Whether any limit depends on what was loaded before."""
+        limits = (self.card_day_fen, self.card_day_count, self.terminal_day_fen,
+                  self.merchant_day_fen, self.burst_count)  # fmt: skip
+        return any(limit is not None for limit in limits)
 
 
 @dataclass(frozen=True)
-class DaySums:
-    """What was loaded today already: by this card, at this terminal, at this merchant."""
+class Before:
+    """What was loaded today already by this card, at this terminal, at this merchant; `burst` by the card just now.
+
+    What another batch loads at the same moment is not in it: the merchant's limit may be overshot by that.
+    """
 
     card_fen: int = 0
     card_count: int = 0
     terminal_fen: int = 0
     merchant_fen: int = 0
+    burst: int = 0
 
 
-NOTHING_YET = DaySums()
+NOTHING_YET = Before()
 
 
-def refuse_load(profile: HostProfile, amount: int, balance: int, sums: DaySums) -> str | None:
+def refuse_load(profile: HostProfile, amount: int, balance: int, sums: Before) -> str | None:
     """The response code when a load breaks a limit (step 6 of 7.4), None when it may go on."""
     held = profile.parameters
     if amount <= 0:
         return WRONG_AMOUNT
+    if _above(profile.burst_count, sums.burst + 1):
+        return SUSPECTED_FRAUD
     over = (
         amount > held.load_fen,
         balance + amount > held.purse_fen,

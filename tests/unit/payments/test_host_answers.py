@@ -13,7 +13,7 @@ from payments.messages import Message
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
 from payments.tables import BatchRow, IncidentRow, LoadRow, TerminalRow
-from tests.host_bench import LabCard, LabHost, LabTerminal
+from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
 FOUR = {11, 41, 42, 60}
 
@@ -78,6 +78,30 @@ def test_a_key_version_nobody_has_is_62_whatever_the_amount(
     purse = replace(card.begin(50_001, terminal.psam), key_version=9)
     message = terminal.station.load(terminal.trace(), purse, r.CASH_LOAD)
     assert terminal.ask(message).response == "62"
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"card_day_count": 2}, "65"),
+        ({"card_day_fen": 1_200}, "61"),
+        ({"terminal_day_fen": 1_200}, "61"),
+        ({"merchant_day_fen": 1_200}, "61"),
+        ({"burst_count": 2}, "59"),
+    ],
+)
+def test_a_limit_on_what_was_loaded_before(
+    keys: Keys, card: LabCard, limit: dict[str, int], code: str
+) -> None:
+    host = LabHost(keys, options=limit)
+    terminal = host.terminal()
+    terminal.sign_on()
+    assert [terminal.load(card, 500).response for _ in range(2)] == ["00", "00"]
+    assert terminal.ask(terminal.load_request(card, 500)[0]).response == code
+    host.clock.advance(timedelta(days=1))
+    terminal.sign_on()
+    assert terminal.load(card, 500).response == "00"
+    host.close()
 
 
 def test_a_financial_message_with_a_network_code_is_40(
