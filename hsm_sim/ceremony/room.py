@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from core.errors import Rejected
+from core.errors import NotAllowed, Rejected
 from hsm_sim.ceremony.people import Person
 
 YES = "Yes"
@@ -140,6 +140,7 @@ class TerminalRoom:
         message_file: Path | None = None,
     ) -> None:
         self.show = show
+        self._shown = b""
         self._message_file = message_file
         self._ask = ask
         self._ask_secret = ask_secret
@@ -163,7 +164,10 @@ class TerminalRoom:
             if first == again and len(value) == length:
                 return value
             value[:] = bytes(len(value))
-            self.show("The two entries differ or the length is wrong.")
+            differ = first != again
+            self.show(
+                "The two entries differ." if differ else f"{2 * length} hex digits are needed."
+            )
         raise Rejected("CER-COMPONENT", f"no good entry in {MAX_TRIES} tries")
 
     def wrapped_key(self, kid: str, under: str) -> tuple[str, str]:
@@ -172,11 +176,25 @@ class TerminalRoom:
         return text, shown
 
     def sign(self, person: str, message: bytes) -> dict[str, str]:
-        for line in message.decode("utf-8").split("\n"):
-            self.show(line)
+        if (
+            message != self._shown
+        ):  # several people sign the same words: they stand on the screen once
+            self._shown = message
+            for line in message.decode("utf-8").split("\n"):
+                self.show(line)
         if self._message_file is not None:
             self._message_file.write_bytes(message)
-        typed = self._ask_secret(f"{person}, your passphrase, or the entry you signed elsewhere: ")
+        question = f"{person}, your passphrase, or the entry you signed elsewhere: "
+        for _ in range(
+            MAX_TRIES - 1
+        ):  # a slip of the finger must not cost the components entered so far
+            try:
+                return self._entry(person, message, self._ask_secret(question))
+            except (NotAllowed, Rejected) as fault:
+                self.show(f"{fault.code}: once more.")
+        return self._entry(person, message, self._ask_secret(question))
+
+    def _entry(self, person: str, message: bytes, typed: str) -> dict[str, str]:
         if typed.startswith("{"):
             return read_entry(typed)
         return self._unlock(person, typed.encode("utf-8")).sign(message)

@@ -138,5 +138,5 @@ class CeremonyRun:
         closing = bytes.fromhex(console.prev_close)
         room.show(f"Closed, {status}. Last line: {groups(closing)}")
         room.show(f"Read aloud: {words(closing)}")
-        room.show(checkpoint)
+        room.show("The auditor takes this checkpoint away.")
         return checkpoint

@@ -11,7 +11,6 @@ from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.city import ATTEND, STAFF, city_keys, city_scripts, hold_city_ceremonies
 from hsm_sim.ceremony.console import NoQuorum, OffScript
 from hsm_sim.ceremony.people import Person
-from hsm_sim.ceremony.room import TerminalRoom
 from hsm_sim.ceremony.script import BadScript, Script, Step
 from tests.ceremony_bench import City, make_hsm, scripts, state_of
 
@@ -322,50 +321,6 @@ def test_script_file_and_paper_copy_come_from_the_same_plan():
     paper = script.paper()
     assert paper.count("| generate |") == len(city_keys())
     assert script.digest[:4] in paper
-
-
-def terminal(answers, secrets_typed, people):
-    shown = []
-    typed = iter(secrets_typed)
-    room = TerminalRoom(
-        shown.append,
-        lambda question: answers if "Yes" in question else "",
-        lambda _: next(typed),
-        lambda who, _: people[who],
-        lambda: None,
-    )
-    return room, shown
-
-
-def test_at_a_terminal_a_component_is_typed_twice_the_same(city):
-    room, shown = terminal(
-        "Yes", ["11" * 16, "12" * 16, "zz", "zz", "ab" * 16, "ab" * 16], city.people
-    )
-    assert room.component("kc1", "dpk-01", 1, 16) == b"\xab" * 16
-    assert shown == ["The two entries differ or the length is wrong.", "That is not hex."]
-    room, _ = terminal("Yes", ["11" * 16, "12" * 16] * 3, city.people)
-    with pytest.raises(Rejected, match="CER-COMPONENT"):
-        room.component("kc1", "dpk-01", 1, 16)
-
-
-@pytest.mark.parametrize("said", ["yes", "YES", "Yes ", "y", ""])
-def test_only_the_exact_word_goes_on(city, said):
-    room, _ = terminal(said, [], city.people)
-    with pytest.raises(Rejected, match="CER-NOT-CONFIRMED"):
-        room.confirm("Ready?")
-
-
-def test_a_whole_ceremony_at_a_terminal(city):
-    parts = [f"{n:02x}" * 32 for n in (0x11, 0x26, 0x4C)]
-    secrets_typed = ["pass"] * 6
-    for part in parts:
-        secrets_typed += ["pass"] * 2 + [part, part]
-    secrets_typed += ["pass"] * (5 + 2 + 3)
-    room, shown = terminal("Yes", secrets_typed, city.people)
-    city.room = room
-    city.run(scripts()[0]).run()
-    assert not any(part in line for part in parts for line in shown)
-    assert state_of(city.hsm, "lmk-1") == "ACTIVE"
 
 
 def test_a_key_file_opens_with_its_passphrase_only(tmp_path, city):
