@@ -4,6 +4,7 @@ import json
 import random
 import resource
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from core.clock import SystemClock
 from core.errors import Unavailable
+from hsm_sim.certificates import SERVER, make_certificates
+from hsm_sim.tcp import CA_FILE, SERVER_NAME
 from payments import frames, messages
 from payments import requests as r
 from payments.frames import FrameFault, FrameReader
 from payments.host import READ_BYTES, HostThread, Limits, Running, serve
 from payments.messages import Message, MessageFault
 from payments.requests import reversal
+from payments.tls import server_context
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
 SECONDS = 30
@@ -189,6 +193,30 @@ def test_a_peer_that_takes_no_answers_is_read_no_further(
             deaf.socket.sendall(echo)
     assert terminal.load(LabCard("00001000000147"), 1000).response == "00"
     deaf.close()
+
+
+def test_terminals_speak_tls_when_the_host_has_a_certificate(host: LabHost, tmp_path: Path) -> None:
+    folder = tmp_path / "certificates"
+    make_certificates(folder, SystemClock(), {})
+    pem = folder / "host.pem"
+    pem.write_bytes(
+        (folder / f"{SERVER}.pem").read_bytes() + (folder / f"{SERVER}.key").read_bytes()
+    )
+    trusting = ssl.create_default_context(cafile=str(folder / CA_FILE))
+    with serve(host.authorizer, SystemClock(), tls=server_context(pem)) as running:
+        secure = Line(running.port)
+        secure.socket = trusting.wrap_socket(secure.socket, server_hostname=SERVER_NAME)
+        terminal = host.terminal(send=secure.ask)
+        terminal.sign_on()
+        assert terminal.load(LabCard("00001000000147"), 1000).response == "00"
+        echo = messages.build(terminal.station.echo("000001"))
+        secure.send(echo * FRAMES_A_READ * 2)  # more than the host takes at once
+        answers = [messages.parse(secure.receive()).response for _ in range(2 * FRAMES_A_READ)]
+        assert set(answers) == {"00"}
+        secure.close()
+        plain = Line(running.port)
+        assert plain.ask(echo)[:1] != echo[:1]  # a TLS alert, or nothing
+        plain.close()
 
 
 def test_too_many_lines_from_one_address_are_closed(running: Running) -> None:
