@@ -138,7 +138,6 @@ class MessageRow(Table):
     __table_args__ = (
         CheckConstraint("state IN ('WORKING','ANSWERED','TOMBSTONE')", name="state"),
         CheckConstraint("(state = 'ANSWERED') = (answer IS NOT NULL)", name="answered"),
-        Index("ix_purse_message_batch", "terminal", "batch"),
     )
 
     key: Mapped[str] = mapped_column(String(KEY_LENGTH), primary_key=True)
