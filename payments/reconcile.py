@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 from core.db import Tx
 from payments import ledger
 from payments.bank import BankLine
-from payments.decisions import HELD, ISSUED, UNRESOLVED
+from payments.decisions import CONFIRMED, HELD, ISSUED, UNRESOLVED
+from payments.requests import UNLOAD
 from payments.tables import BatchRow, LoadRow, PurchaseRow
 
 CARD, BANK, TERMINAL, TRIAL, OPEN_LOAD = "card", "bank", "terminal", "ledger", "open-load"
@@ -125,7 +126,13 @@ def terminal_differences(tx: Tx) -> list[Difference]:
 
 
 def bank_differences(tx: Tx, lines: list[BankLine], day: date) -> list[Difference]:
-    """The bank's check file against our loads of the day, reference by reference."""
+    """The bank's check file of a day, reference by reference: debits against our loads, credits against unloads."""
+    debits = [line for line in lines if line.kind != "credit"]
+    credits = [line for line in lines if line.kind == "credit"]
+    return _debit_differences(tx, debits, day) + _credit_differences(tx, credits)
+
+
+def _debit_differences(tx: Tx, lines: list[BankLine], day: date) -> list[Difference]:
     ours = {
         row.reference: row
         for row in tx.scalars(
@@ -135,8 +142,7 @@ def bank_differences(tx: Tx, lines: list[BankLine], day: date) -> list[Differenc
     taken: dict[str, int] = {}
     for line in lines:
         sign = -1 if line.kind == "reverse" else 1
-        if line.kind != "credit":
-            taken[line.reference] = taken.get(line.reference, 0) + sign * line.amount
+        taken[line.reference] = taken.get(line.reference, 0) + sign * line.amount
     found: list[Difference] = []
     for reference in sorted(taken.keys() | ours.keys()):
         row = ours.get(reference)
@@ -148,4 +154,19 @@ def bank_differences(tx: Tx, lines: list[BankLine], day: date) -> list[Differenc
             state = "no load of ours" if row is None else f"our load is {row.state}"
             reason = f"the bank took {got}, we have {wanted}; {state}"
             found.append(Difference(BANK, reference, got - wanted, reason, False))
+    return found
+
+
+def _credit_differences(tx: Tx, lines: list[BankLine]) -> list[Difference]:
+    """Each payment to an account against the unload it is for; that may be of an earlier day (11.2)."""
+    found: list[Difference] = []
+    for line in lines:
+        row = tx.scalar(
+            select(LoadRow).where(LoadRow.reference == line.reference, LoadRow.kind == UNLOAD)
+        )
+        wanted = row.amount if row is not None and row.state == CONFIRMED else 0
+        if line.amount != wanted:
+            state = "no unload of ours" if row is None else f"our unload is {row.state}"
+            reason = f"the bank paid {line.amount}, we have {wanted}; {state}"
+            found.append(Difference(BANK, line.reference, wanted - line.amount, reason, False))
     return found

@@ -20,7 +20,7 @@ from payments.tables import (
     MerchantDayRow,
     PurchaseRow,
 )
-from tests.host_bench import MERCHANT, LabCard, LabHost, LabTerminal
+from tests.host_bench import ACCOUNT, MERCHANT, LabCard, LabHost, LabTerminal
 
 DAY = date(2026, 11, 28)
 
@@ -313,6 +313,17 @@ def test_the_bank_that_took_too_much_is_found(host: LabHost, terminal: LabTermin
     terminal.load(card, 2000, r.LOAD)
     report = host.clearing.close(DAY, {card.asn.hex(): card.balance})
     assert report.unexplained == 1
+
+
+def test_a_payment_to_an_account_without_its_unload_is_found(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 2000)
+    terminal.load(card, 500, r.UNLOAD)
+    host.authorizer.forward_orders()
+    host.bank.credit("633299999999", ACCOUNT, 700)
+    report = host.clearing.close(DAY, {card.asn.hex(): card.balance})
+    assert (report.differences, report.unexplained) == (1, 1)
 
 
 def test_a_closing_that_was_killed_is_run_again(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -21,7 +20,7 @@ from payments.clearing_file import (
     write_file,
 )
 from payments.exchange_files import FileDesk, export_day
-from tests.host_bench import Keys, LabCard, LabHost
+from tests.host_bench import LabCard, LabHost
 
 VECTORS = {
     v["id"]: v for v in json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
@@ -88,18 +87,6 @@ def test_a_partner_mac_is_checked_when_it_is_agreed() -> None:
     assert read_file(NAME, sealed, check).mac == file.digest[:16]
     with pytest.raises(FileFault, match="MAC"):
         read_file(NAME, RAW, check)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture
-def host(keys: Keys) -> Iterator[LabHost]:
-    made = LabHost(keys)
-    yield made
-    made.close()
 
 
 def a_day(host: LabHost) -> tuple[LabCard, ClearingFile]:

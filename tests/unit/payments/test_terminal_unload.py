@@ -26,7 +26,6 @@ from tests.host_bench import (
     ISSUER,
     MERCHANT,
     NOON,
-    Keys,
     LabCard,
     LabHost,
 )
@@ -97,18 +96,11 @@ class Counter:
         self.slot.insert(self.chip.card)
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("unload"))
-
-
 @pytest.fixture
-def counter(keys: Keys, tmp_path: Path) -> Iterator[Counter]:
-    host = LabHost(keys)
+def counter(host: LabHost, tmp_path: Path) -> Iterator[Counter]:
     made = Counter(host, tmp_path)
     yield made
     made.terminal.close()
-    host.close()
 
 
 def test_an_unload_debits_the_card_then_pays_the_account(counter: Counter) -> None:
