@@ -150,9 +150,9 @@ def show_handbook(data: Data = DEFAULT_DATA) -> None:
 
 
 @app.command("report")
-def show_report(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
+def show_report(data: Data = DEFAULT_DATA, lang: Lang = "", as_json: Json = False) -> None:
     """What the summary report would say of an installation today; nothing is published. 总结报告预览。"""
-    from registry.pilot import summary
+    from registry.pilot import summary, summary_text
     from runtime.pilot_figures import gather
 
     with _reading(data) as (tx, clock):
@@ -160,7 +160,7 @@ def show_report(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     if as_json:
         json_object({"schema": "citycard/pilot-report/1", **snapshot})
         return
-    result(summary.markdown(snapshot).rstrip("\n"))
+    result(summary_text.markdown(snapshot, lang or language()).rstrip("\n"))
 
 
 @app.command("look")

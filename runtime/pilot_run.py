@@ -1,8 +1,8 @@
 """One pilot from its truth to the summary report, in a folder: what the registers found beside what is true.
 
-Files: ``truth.jsonl``, ``expected.json``, ``measured.json``, ``report.md``, ``report.json``, ``annex/*.csv`` and
-the database ``pilot.db``. No name and no number of a person stands in any of them; in the database they are under
-the seal of an HSM whose keys end with the run.
+Files: ``truth.jsonl``, ``expected.json``, ``measured.json``, ``report.md``, ``report.zh.md``, ``report.json``,
+``annex/*.csv``, the database ``pilot.db``, and ``works/`` when cards were made. No name and no number of a person
+stands in any of the texts; in the database they are under the seal of an HSM whose keys end with the run.
 """
 
 import json
@@ -18,13 +18,12 @@ from core.clock import SHANGHAI, FixedClock
 from core.db import Database
 from registry.indicators.statistics import Verdict
 from registry.indicators.values import IndicatorValue
-from registry.pilot import expected, rehearsal, summary, world
+from registry.pilot import expected, offices, rehearsal, summary, summary_text, world
 from registry.pilot.expected import Expected
 from registry.pilot.field_check import MAX_SAMPLE
 from registry.pilot.preparation import OFFICE
 from registry.pilot.rehearsal import Rehearsed
 from registry.pilot.works_result import Works
-from registry.points import training
 from registry.vault import attach
 from runtime.demo.city import Options
 from runtime.demo.run import run_demo
@@ -145,14 +144,15 @@ def _works(
 
 
 def _report(db: Database, out: Path, works: Works) -> str:
-    """Send the lent people home, freeze, publish, write the three forms of the report."""
+    """Close the pilot, freeze, publish, write the forms of the report."""
     clock = FixedClock(SUMMARY_DAY)
     with db.write() as tx:
-        training.end_secondments(tx, clock, everybody=True)
+        offices.close(tx, clock, SUMMARY_DAY.date())
         snapshot = summary.freeze(tx, clock, SUMMARY_DAY.date(), works)
         digest = summary.publish(tx, clock, snapshot, OFFICE)
     (out / "report.json").write_text(summary.as_json(snapshot), "utf-8")
-    (out / "report.md").write_text(summary.markdown(snapshot), "utf-8")
+    (out / "report.md").write_text(summary_text.markdown(snapshot), "utf-8")
+    (out / "report.zh.md").write_text(summary_text.markdown(snapshot, "zh"), "utf-8")
     (out / "annex").mkdir(exist_ok=True)
     for name, text in summary.annexes(snapshot).items():
         (out / "annex" / name).write_text(text, "utf-8")

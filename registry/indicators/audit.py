@@ -15,7 +15,7 @@ from registry.indicators.compute import working_on
 from registry.indicators.statistics import Z95, Interval, Method, dual_system
 from registry.indicators.values import IndicatorValue, value
 
-CAVEAT = "assumes that being met does not depend on being entered"
+CAVEAT = "assumes independent counts"
 
 
 def second_count(tx: Tx, day: date, met: Sequence[Sequence[str]]) -> IndicatorValue:

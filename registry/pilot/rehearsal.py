@@ -21,7 +21,7 @@ from registry.employment import workers
 from registry.employment.day_list import Hire
 from registry.indicators import compute, values
 from registry.indicators.values import IndicatorValue
-from registry.pilot import issues, monitors, preparation, tasks
+from registry.pilot import issues, monitors, offices, preparation, tasks
 from registry.pilot.field_check import Visitors
 from registry.pilot.issues import Cause
 from registry.pilot.mail import Fault, Mail
@@ -97,6 +97,8 @@ def rehearse(db: Database, world: World, progress: Progress) -> Rehearsed:
     days = (LAST - preparation.SET_UP).days
     progress("codes, accounts, points", 0, days)
     preparation.prepare(db, clock, world)
+    with db.write() as tx:
+        offices.prepare(tx, clock)
     rehearsal = _Rehearsal(db, clock, world)
     for number in range(1, days + 1):
         day = preparation.SET_UP + timedelta(days=number)
@@ -145,9 +147,11 @@ class _Rehearsal:
         """One day: what is told today, and what the offices do. Some days nobody has anything to do."""
         lists = {what: self._diary.pop((day, what), []) for what in Told}
         watched = FIRST_LOSS <= day <= self._last_watch
-        if not any(lists.values()) and not watched and day not in OFFICE_DAYS:
+        quiet = not any(lists.values()) and day not in offices.CALENDAR
+        if quiet and not watched and day not in OFFICE_DAYS:
             return
         with self._db.write() as tx:
+            offices.on_day(tx, self._clock, day)
             self._tell_hires(tx, lists[Told.HIRE])
             self._tell_ends(tx, lists[Told.END])
             self._tell_moves_in(tx, lists[Told.MOVE_IN])

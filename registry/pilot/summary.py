@@ -41,6 +41,8 @@ from registry.residence import fees
 from registry.residence.domain import ChipStatus, Kind
 from registry.residence.tables import ApplicationRow, CardRow, PermitRow
 from registry.roles import Actor, Role, require
+from registry.services import gate
+from registry.services.manifest import shipped
 from registry.services.tables import ServiceRow
 
 STREET_DIGITS = 9
@@ -212,7 +214,13 @@ def _purse(purse: PurseFigures | None) -> list[dict[str, Any]]:
 
 def _services(tx: Tx) -> list[dict[str, Any]]:
     rows = tx.scalars(select(ServiceRow).order_by(ServiceRow.code))
-    return [{"service": row.code, "version": row.version, "state": row.state} for row in rows]
+    return [
+        {
+            "service": row.code, "version": row.version, "state": row.state,
+            "open": ", ".join(gate.open_items(tx, shipped()[row.code], gate.State.LIVE)),
+        }
+        for row in rows
+    ]  # fmt: skip
 
 
 def _points(tx: Tx, clock: Clock) -> list[dict[str, Any]]:
@@ -279,41 +287,16 @@ def annexes(snapshot: Snapshot) -> dict[str, str]:
     found = {}
     for title, rows in snapshot["sections"].items():
         out = io.StringIO()
-        columns = _columns(rows)
-        writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(out, columns(rows), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         found[f"section-{int(title.split()[0]):02d}.csv"] = out.getvalue()
     return found
 
 
-def markdown(snapshot: Snapshot) -> str:
-    """The report to read; a section without rows says so."""
-    lines = [f"# Summary of the pilot 试点总结报告, {snapshot['as_of']}", ""]
-    for title, rows in snapshot["sections"].items():
-        lines += [f"## {title}", ""]
-        if not rows:
-            lines += ["Nothing was recorded.", ""]
-            continue
-        columns = _columns(rows)
-        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-        lines += [
-            "| " + " | ".join(_cell(row.get(name)) for name in columns) + " |" for row in rows
-        ]
-        lines.append("")
-    return "\n".join([*lines, f"SHA-256 of the data: {digest(snapshot)}", ""])
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
+def columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns of a section in their order."""
     return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value).replace("|", "/").replace("\n", " ")
 
 
 def cells(snapshot: Snapshot) -> Mapping[tuple[str, int, str], Any]:

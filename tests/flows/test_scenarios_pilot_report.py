@@ -10,7 +10,7 @@ from core.errors import EvidenceMismatch, NotAllowed, Rejected
 from registry.indicators import values
 from registry.indicators.statistics import Method
 from registry.indicators.values import value
-from registry.pilot import issues, parameters, rollout, summary
+from registry.pilot import issues, parameters, rollout, summary, summary_text
 from registry.pilot.issues import Source, System
 from registry.pilot.purse_result import PurseFigures, go_no_go
 from registry.pilot.works_result import ProductionFigures, Works
@@ -45,11 +45,12 @@ def changed(before: summary.Snapshot, after: summary.Snapshot) -> Cells:
 def test_t23_the_same_snapshot_gives_the_same_bytes(town: City) -> None:
     first, again = frozen(town), frozen(town)
     assert summary.as_json(first) == summary.as_json(again)
-    assert summary.markdown(first) == summary.markdown(again)
+    for lang in ("en", "zh"):
+        assert summary_text.markdown(first, lang) == summary_text.markdown(again, lang)
     assert summary.annexes(first) == summary.annexes(again)
     assert len(summary.annexes(first)) == len(summary.TITLES) == 13
     for title in summary.TITLES:
-        assert f"## {title}\n" in summary.markdown(first)
+        assert f"## {title}\n" in summary_text.markdown(first)
 
 
 def test_t23_one_changed_fact_changes_its_own_cells(town: City) -> None:

@@ -102,15 +102,35 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others(
 ) -> None:
     out, _ = clean
     pilot_run.run(tmp_path / "again", "clean", SCALE, SEED, quiet)
-    for name in ("truth.jsonl", "expected.json", "measured.json", "report.md", "report.json"):
+    for name in (
+        "truth.jsonl",
+        "expected.json",
+        "measured.json",
+        "report.md",
+        "report.zh.md",
+        "report.json",
+    ):
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_the_report_speaks_both_languages(clean: tuple[Path, pilot_run.Outcome]) -> None:
+    out, _ = clean
+    chinese = (out / "report.zh.md").read_text("utf-8")
+    assert re.findall("^## (.)", chinese, re.MULTILINE) == list("一二三四五六七八九十十十十")
+    labels = re.findall(r"^\| ([^|]+) \|", chinese, re.MULTILINE)
+    codes = re.compile(r"[A-Z]\d[D]?|[\dP].*|-+|[a-z_]+|\s*|[A-Z]+")
+    assert [one for one in labels if not codes.fullmatch(one) and one.isascii()] == []
+    assert "未达标" in chinese  # D2: 184 people are too few
+    english = (out / "report.md").read_text("utf-8")
+    assert "employer coverage" in english
+    assert english.count("\n") == chinese.count("\n")
 
 
 def test_t25_no_file_of_the_run_names_a_person(clean: tuple[Path, pilot_run.Outcome]) -> None:
     out, _ = clean
     people = world.make("clean", SCALE, SEED).residents
     files = [path for path in out.rglob("*") if path.suffix in (".json", ".jsonl", ".md", ".csv")]
-    assert len(files) == 5 + 13
+    assert len(files) == 6 + 13
     for path in files:
         text = path.read_text("utf-8")
         for person in people:
@@ -183,7 +203,8 @@ def test_the_commands_read_an_installation(tmp_path: Path) -> None:
     assert "工本费 20.00 元" in chinese.stdout
     assert len(json.loads(english.stdout)["points"]) == 23
     assert "## 6 Training" in runner.invoke(pilot.app, ["handbook", *data]).stdout
-    report = runner.invoke(pilot.app, ["report", *data])
+    report = runner.invoke(pilot.app, ["report", *data, "--lang", "en"])
     assert "## 13 Annex" in report.stdout
+    assert "## 十三、附件" in runner.invoke(pilot.app, ["report", *data, "--lang", "zh"]).stdout
     again = json.loads(runner.invoke(pilot.app, ["report", *data, "--json"]).stdout)
     assert len(again["sections"]) == 13
