@@ -105,8 +105,15 @@ def load_receipt(me: Identity, case: LoadCase) -> Receipt:
     if case.tac:
         rows.append(("balance", _yuan(asked.balance_after)))
         rows.append(("tac", "…" + case.tac.hex().upper()[-TAC_TAIL:]))
-    if case.state is LoadState.DECLINED:
+    refused = case.state is LoadState.REVERSED and responses.code(case.code).slip
+    if case.state is LoadState.DECLINED or refused:
         rows.append(("code", f"{case.code} {responses.reads(case.code, 'zh')}"))
+    if refused:  # 12, 22, 64: the host holds another view of this load (8.2)
+        return _receipt(
+            _LOAD_KINDS[case.kind], rows, ("冲正被拒，待人工核对", "not reversed, see office")
+        )
+    if case.kind == UNLOAD and case.counted and case.tac:
+        return _receipt(_LOAD_KINDS[case.kind], rows, ("圈提成功", "unloaded"))
     return _receipt(_LOAD_KINDS[case.kind], rows, _LOAD_ENDS[case.state])
 
 

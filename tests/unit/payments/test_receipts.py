@@ -63,6 +63,14 @@ def test_every_end_of_a_load_has_its_words(state: LoadState) -> None:
     assert all(columns(line) <= WIDTH for line in receipt.lines)
 
 
+@pytest.mark.parametrize(("code", "words"), [("00", "not loaded"), ("22", "not reversed")])
+def test_a_refused_reversal_prints_its_code_and_promises_nothing(code: str, words: str) -> None:
+    receipt = load_receipt(ME, load(state=LoadState.REVERSED, code=code))
+    assert words in str(receipt)
+    assert ("22 " in str(receipt)) is (code == "22")
+    assert all(columns(line) <= WIDTH for line in receipt.lines)
+
+
 def test_a_settlement_shows_both_kinds_and_the_hosts_result() -> None:
     totals = Totals({"36": KindTotal(3, 800), "41": KindTotal(1, 5_000)})
     receipt = settlement_receipt(ME, Settled(42, totals, 1, 0, False))
