@@ -18,15 +18,14 @@ from core.clock import Clock, business_date
 from hsm_sim import clients, kcv, lmkfile
 from hsm_sim.batches import Batches
 from hsm_sim.ceremony.bundle import directory_bytes
-from hsm_sim.ceremony.script import KEY_MAKING
 from hsm_sim.clients import Policy
 from hsm_sim.commands.channel import Channels
 from hsm_sim.errors import HsmMismatch, HsmRejected, refusal
 from hsm_sim.frame import MAX_FRAME
 from hsm_sim.hardening import require_private
-from hsm_sim.keyring import KeyRing
+from hsm_sim.keyring import KeyRing, open_ring
 from hsm_sim.keystore import STORE_FILE, Keystore, State
-from hsm_sim.lifecycle import KeyLife
+from hsm_sim.lifecycle import KeyLife, states_in_log
 from hsm_sim.limits import RateLimiter
 from hsm_sim.lmkfile import Argon2
 from hsm_sim.log import AuditLog
@@ -37,10 +36,6 @@ from hsm_sim.work import Client
 
 FIRMWARE, DEV_FIRMWARE = "0001-SIM0", "0001-DEV0"
 MAX_REFUSED_NOTED = 1000
-MOVES = {
-    "activate": State.ACTIVE, "resume": State.ACTIVE, "deactivate": State.DEACTIVATED,
-    "compromise": State.COMPROMISED, "destroy": State.DESTROYED,
-}  # fmt: skip
 
 
 class Hsm:
@@ -122,7 +117,7 @@ class Hsm:
         seed = SecretKey("ED", bytes.fromhex(inside["log"]))
         self._header, self._unlock_key, self._signing_seed = header, key, seed
         try:
-            self._load(inside["lmk"])
+            self._load(inside)
             self.log.unlock(Ed25519PrivateKey.from_private_bytes(seed.reveal()))
         except BaseException:
             self._forget()
@@ -130,38 +125,28 @@ class Hsm:
         self.log.append("unlock", {"people": list(people)})
         self.log.append("config", self._config())
 
-    def _load(self, lmk_hex: str) -> None:
-        states = self._states_of_log()
-        if not lmk_hex and states:
+    def _load(self, inside: Mapping[str, str]) -> None:
+        states = states_in_log(self.log)
+        if not inside["lmk"] and states:
             raise HsmMismatch("HSM-STORE", "the LMK is not in its file")
-        if not lmk_hex:
+        if not inside["lmk"]:
             return
-        inside = KeyRing(self.home, self.log, SecretKey("A3", bytes.fromhex(lmk_hex)), self._clock)
+        ring = open_ring(self.home, self.log, self._clock, inside)
         if not states:  # the step that made the LMK was never recorded: it was not made
-            self._inside = inside
+            self._inside = ring
             self.drop_lmk()
             return
-        inside.keystore.load()
-        found = {kid: entry.state for kid, entry in inside.keystore.entries.items()}
+        next_lmk = ring.keystore.load()
+        found = {kid: entry.state for kid, entry in ring.keystore.entries.items()}
         if found != states:
-            inside.clear()
+            ring.clear()
             raise HsmMismatch("HSM-STORE", "the key file and the log tell different keys")
-        self._inside = inside
-
-    def _states_of_log(self) -> dict[str, State]:
-        """The keys and their states as the log tells them: the key file must agree."""
-        states: dict[str, State] = {}
-        for event in self.log.events("ceremony.step", "key.suspend", "key.expire"):
-            body = event["body"]
-            if event["type"] == "key.suspend":
-                states[body["kid"]] = State.SUSPENDED
-            elif event["type"] == "key.expire":
-                states[body["kid"]] = State.DEACTIVATED
-            elif body["action"] in KEY_MAKING:
-                states[body["args"]["kid"]] = State.PRE_ACTIVE
-            elif body["action"] in MOVES:
-                states[body["args"]["kid"]] = MOVES[body["action"]]
-        return states
+        self._inside = ring
+        if next_lmk is not None:
+            self.change_lmk(next_lmk)
+        elif ring.old is not None:
+            ring.write()
+            self.forget_old_lmk()
 
     def close(self) -> None:
         """A clean stop: counts summed up, shutdown line, checkpoint, keys overwritten."""
@@ -199,8 +184,8 @@ class Hsm:
     def _seal(self) -> None:
         assert self._unlock_key is not None
         assert self._signing_seed is not None
-        lmk = self._inside.lmk.reveal().hex() if self._inside else ""
-        inside = {"lmk": lmk, "log": self._signing_seed.reveal().hex()}
+        keys = self._inside.sealed() if self._inside else {"lmk": ""}
+        inside = {**keys, "log": self._signing_seed.reveal().hex()}
         lmkfile.write(self.home, self._header, self._unlock_key, inside)
 
     # -- what it says of itself -------------------------------------------------------------------
@@ -356,10 +341,18 @@ class Hsm:
         """The keys; None before there is an LMK."""
         return self._inside.keystore if self._inside else None
 
-    @property
-    def fingerprint_key(self) -> bytes:
-        """Key of the fingerprints."""
-        return self.keys.fingerprint_key
+    def change_lmk(self, lmk: SecretKey) -> None:
+        """Put another LMK in force: its file first, which then knows both, so a crash finds every key (8.5)."""
+        self.keys.change_lmk(lmk)
+        self._header = replace(self._header, lmk_kcv=kcv.check_value("A3", lmk.reveal()))
+        self._seal()
+        self.keys.write()
+
+    def forget_old_lmk(self) -> None:
+        """Overwrite the LMK before when a ceremony has destroyed it."""
+        if self.keys.old_is_destroyed:
+            self.keys.forget_old()
+            self._seal()
 
     def adopt_lmk(self, material: bytes) -> None:
         """Take the LMK: into its file first, so that no key is ever wrapped under one that is lost."""

@@ -1,14 +1,15 @@
 """The keys of an unlocked HSM in hand: looked up by key field, judged by the policy's rule, gone when it locks."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from core.clock import Clock, business_date
 from hsm_sim import kcv, tokens
 from hsm_sim.errors import refusal
-from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
+from hsm_sim.keystore import KeyEntry, Keystore, State
 from hsm_sim.log import AuditLog
 from hsm_sim.policy import KeyRule
 from hsm_sim.seals import SEALS_INFO, SealKey, Seals
@@ -21,19 +22,52 @@ HASH_BLOCK = 64
 READING = (State.ACTIVE, State.DEACTIVATED)
 
 
+@dataclass(frozen=True)
+class Roots:
+    """Keys of the HSM's own that stay when the LMK changes: fingerprints and names of cards must not."""
+
+    fingerprint: bytes = field(repr=False)
+    card: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, lmk: SecretKey) -> Self:
+        """From the first LMK."""
+        material = lmk.reveal()
+        return cls(
+            kcv.derived_key(material, kcv.FINGERPRINT_INFO), kcv.derived_key(material, CARD_INFO)
+        )
+
+
+def open_ring(home: Path, log: AuditLog, clock: Clock, inside: Mapping[str, str]) -> "KeyRing":
+    """The keys of what the LMK file keeps (`KeyRing.sealed`); the key file is not read yet."""
+    lmk, *old = (
+        SecretKey("A3", bytes.fromhex(inside[name])) for name in ("lmk", "old") if name in inside
+    )
+    roots = None
+    if "fp" in inside:
+        roots = Roots(bytes.fromhex(inside["fp"]), bytes.fromhex(inside["card"]))
+    return KeyRing(home, log, lmk, clock, old[0] if old else None, roots)
+
+
 class KeyRing:
     """LMK, key file, opened tokens, seals, and the HSM's own derived keys."""
 
-    def __init__(self, home: Path, log: AuditLog, lmk: SecretKey, clock: Clock) -> None:
+    def __init__(
+        self, home: Path, log: AuditLog, lmk: SecretKey, clock: Clock, old: SecretKey | None = None,
+        roots: Roots | None = None,
+    ) -> None:  # fmt: skip
+        """`old` is the LMK before, until it is destroyed; `roots` those of the first LMK, when this is another."""
         self.lmk = lmk
+        self.old = old
         self._clock = clock
-        self.keystore = Keystore(home, log.name, lmk, log)
-        self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO))
-        self.fingerprint_key = kcv.derived_key(lmk.reveal(), kcv.FINGERPRINT_INFO)
+        self.keystore = Keystore(home, log.name, lmk, log, old)
+        old_seals = kcv.derived_key(old.reveal(), SEALS_INFO) if old is not None else None
+        self.seals = Seals(home, kcv.derived_key(lmk.reveal(), SEALS_INFO), old_seals)
+        self.roots = roots if roots is not None else Roots.of(lmk)
         self._hsm = log.name
-        self._tokens = tokens.TokenCache(lmk)
+        self._tokens = tokens.TokenCache(lmk, old)
         # HMAC-SHA-256 with both key blocks hashed beforehand: each command with a card needs one.
-        card_key = kcv.derived_key(lmk.reveal(), CARD_INFO).ljust(HASH_BLOCK, b"\x00")
+        card_key = self.roots.card.ljust(HASH_BLOCK, b"\x00")
         self._card_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in card_key))
         self._card_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in card_key))
         self._resident: dict[int, tuple[KeyEntry, Key]] = {}
@@ -45,6 +79,46 @@ class KeyRing:
         self.keystore.clear()
         self._resident.clear()
         self.lmk.clear()
+        if self.old is not None:
+            self.old.clear()
+
+    def change_lmk(self, lmk: SecretKey) -> None:
+        """Work under another LMK from now on (8.5); `write` comes after the LMK file was sealed."""
+        self.old, self.lmk = self.lmk, lmk
+        self._tokens.clear()
+        self._tokens = tokens.TokenCache(lmk, self.old)
+        self.keystore.change_lmk(lmk)
+
+    def write(self) -> None:
+        """Bring key file and seals under the LMK in force; raises LogUnavailable (HSM-F3)."""
+        self.keystore.save()
+        self.seals.change_key(kcv.derived_key(self.lmk.reveal(), SEALS_INFO))
+
+    @property
+    def old_is_destroyed(self) -> bool:
+        """Whether the LMK before is kept here although a ceremony destroyed it."""
+        if self.old is None:
+            return False
+        fp = kcv.fingerprint(self.roots.fingerprint, "A3", self.old.reveal())
+        states = {entry.fp: entry.state for entry in self.keystore.entries.values()}
+        return states[fp] is State.DESTROYED
+
+    def sealed(self) -> dict[str, str]:
+        """What the LMK file keeps of the keys: the LMK, and after a change of it the old one and the roots."""
+        inside = {"lmk": self.lmk.reveal().hex()}
+        if self.old is not None:
+            inside["old"] = self.old.reveal().hex()
+        if self.roots != Roots.of(self.lmk):
+            inside |= {"card": self.roots.card.hex(), "fp": self.roots.fingerprint.hex()}
+        return inside
+
+    def forget_old(self) -> None:
+        """The LMK before was destroyed: what lies under it does not open any more."""
+        if self.old is not None:
+            self.old.clear()
+        self.old = None
+        self._tokens.clear()
+        self._tokens = tokens.TokenCache(self.lmk)
 
     def key(self, field: str, rule: KeyRule) -> Key:
         """The key of a key field, if the rule allows it: HSM-28, 10 or 11, A6, A8, F1, F7 in this order."""
@@ -92,7 +166,13 @@ class KeyRing:
     @property
     def lmk_kid(self) -> str:
         """The LMK's own name in the directory."""
-        return next(e.kid for e in self.keystore.entries.values() if e.slot == NO_SLOT)
+        return self.lmk_entry.kid
+
+    @property
+    def lmk_entry(self) -> KeyEntry:
+        """The LMK in the directory: known by its fingerprint, since there may be an old one."""
+        fp = kcv.fingerprint(self.roots.fingerprint, "A3", self.lmk.reveal())
+        return next(entry for entry in self.keystore.entries.values() if entry.fp == fp)
 
     def _lineage(self, key: Key) -> list[KeyEntry]:
         same = (key.usage, key.scope, key.alg)

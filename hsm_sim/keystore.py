@@ -25,6 +25,7 @@ from hsm_sim.secret import SecretKey
 
 STORE_FILE = "keystore.json"
 STORE_INFO = b"hsm-sim keystore v1"
+LMK_SCOPE = "lmk"  # of an AES-256 key, usage K1, mode N: the LMK from its activation on
 FORMAT = 1
 MAX_SLOTS = 4096
 NO_SLOT = -1  # the LMK has none: nobody may name it
@@ -69,21 +70,26 @@ class KeyEntry:
         return {**row, **days, "state": self.state.value}
 
     @property
-    def lineage(self) -> str:
-        """All versions of one key: what the limit on wrong MACs counts by."""
-        return f"{self.usage}/{self.scope}"
+    def becomes_lmk(self) -> bool:
+        """Whether its activation changes the LMK (8.5)."""
+        is_one = (self.alg, self.usage, self.mode, self.scope) == ("A3", "K1", "N", LMK_SCOPE)
+        return is_one and bool(self.block)
 
 
 class Keystore:
     """The keys of one HSM. Material is unwrapped at first use and kept until `clear`."""
 
-    def __init__(self, home: Path, hsm: str, lmk: SecretKey, log: AuditLog) -> None:
+    def __init__(
+        self, home: Path, hsm: str, lmk: SecretKey, log: AuditLog, old: SecretKey | None = None
+    ) -> None:
+        """`old` is the LMK before: a file it protected is still taken, and written again under `lmk`."""
         self._path = home / STORE_FILE
         self._slots = home / SLOTS_FILE
         self._hsm = hsm
         self._lmk = lmk
         self._log = log
-        self._store_key = SecretKey("A3", derived_key(lmk.reveal(), STORE_INFO))
+        self._store_key = store_key(lmk)
+        self._old_store_key = store_key(old) if old is not None else None
         self._entries: dict[str, KeyEntry] = {}
         self._by_slot: dict[int, KeyEntry] = {}
         self._secrets: dict[str, SecretKey] = {}
@@ -116,29 +122,41 @@ class Keystore:
             raise HsmMismatch("HSM-STORE", "a stored key block has other attributes")
         return SecretKey(entry.alg, opened.material, entry.kcv)
 
-    def load(self) -> None:
-        """Read the file, settle what was held, and open every block once; raises HSM-STORE."""
+    def load(self) -> SecretKey | None:
+        """Read the file, settle what was held, and open every block once; raises HSM-STORE.
+
+        The answer is the LMK to change to, when a crash came between the step that activated it and the change:
+        then its keys lie under it already.
+        """
         value = self._read()
-        kept = value["keys"]
-        held = value.get("held")
+        kept, held, lmk = _entries(value["keys"]), value.get("held"), None
         if held is not None and _has_happened(self._log, held):
-            kept = held["keys"]
-        self._put(KeyEntry(**{**row, "state": State(row["state"])}) for row in kept)
+            before, kept = kept, _entries(held["keys"])
+            changed = [e for e in before if e.becomes_lmk and e.kid == held["subject"]]
+            moved = changed and not any(e.block for e in kept if e.kid == held["subject"])
+            if moved and self._old_store_key is None:  # else the LMK file knows already
+                lmk = SecretKey("A3", self.secret(changed[0]).reveal())
+                self._forget(changed[0].kid)
+                self.change_lmk(lmk)
+        self._put(kept)
         for entry in self._entries.values():
             if entry.block:
                 self.secret(entry)
-        if held is not None:
+        if held is not None and lmk is None:
             self.save()
         elif not self._slots.exists() or self._slots.read_bytes() != self._slots_text():
             write_whole(
                 self._slots, self._slots_text()
             )  # a crash may have come between the two files
+        return lmk
 
     def _read(self) -> dict[str, Any]:
         try:
             value = canonical.decode(self._path.read_bytes())
             mac = bytes.fromhex(value.pop("mac"))
-            good = hmac.compare_digest(mac, self._mac(value))
+            good = hmac.compare_digest(mac, self._mac(value, self._store_key))
+            if not good and self._old_store_key is not None:
+                good = hmac.compare_digest(mac, self._mac(value, self._old_store_key))
             seen, root = int(value["log"]["size"]), bytes.fromhex(value["log"]["root"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, Rejected):
             raise HsmMismatch("HSM-STORE", "the key file is torn or not one") from None
@@ -159,9 +177,30 @@ class Keystore:
 
     def wrap(self, entry: KeyEntry, material: bytes) -> KeyEntry:
         """The entry with its key block under the LMK."""
+        return replace(entry, block=self._wrapped(entry, material, self._lmk.reveal()))
+
+    def _wrapped(self, entry: KeyEntry, material: bytes, protection: bytes) -> str:
         optional = (*block_check(entry.alg, material), ("LB", entry.kid))
-        header = replace(_header(entry), optional=optional)
-        return replace(entry, block=keyblock.wrap(self._lmk.reveal(), header, material))
+        return keyblock.wrap(protection, replace(_header(entry), optional=optional), material)
+
+    def under(self, lmk: KeyEntry) -> list[KeyEntry]:
+        """All keys wrapped again under the key of this entry, which from then on has no block itself (8.5)."""
+        protection, found = self.secret(lmk).reveal(), []
+        for entry in self._entries.values():
+            block = ""
+            if entry.block and entry.kid != lmk.kid:
+                block = self._wrapped(entry, self.secret(entry).reveal(), protection)
+            found.append(replace(entry, block=block))
+        return found
+
+    def change_lmk(self, lmk: SecretKey) -> None:
+        """Work under another LMK from now on; the keys in memory are wrapped under it already."""
+        self._old_store_key = self._store_key
+        self._lmk, self._store_key = lmk, store_key(lmk)
+
+    def put_all(self, entries: Iterable[KeyEntry]) -> None:
+        """Replace all entries in memory; `save` or `hold` writes them."""
+        self._put(entries)
 
     def put(self, entry: KeyEntry) -> None:
         """Add or replace an entry in memory; `save` or `hold` writes it."""
@@ -211,17 +250,26 @@ class Keystore:
         }
         if held is not None:
             value["held"] = held
-        value["mac"] = self._mac(value).hex()
+        value["mac"] = self._mac(value, self._store_key).hex()
         write_whole(self._path, canonical.encode(value))
 
-    def _mac(self, value: Mapping[str, Any]) -> bytes:
-        return hmac.digest(self._store_key.reveal(), canonical.encode(dict(value)), "sha256")
+    def _mac(self, value: Mapping[str, Any], key: SecretKey) -> bytes:
+        return hmac.digest(key.reveal(), canonical.encode(dict(value)), "sha256")
 
     def clear(self) -> None:
         """Overwrite every key in memory."""
         for kid in list(self._secrets):
             self._forget(kid)
         self._store_key.clear()
+
+
+def store_key(lmk: SecretKey) -> SecretKey:
+    """The key of the file's HMAC."""
+    return SecretKey("A3", derived_key(lmk.reveal(), STORE_INFO))
+
+
+def _entries(rows: Iterable[Mapping[str, Any]]) -> list[KeyEntry]:
+    return [KeyEntry(**{**row, "state": State(row["state"])}) for row in rows]
 
 
 def _rows(entries: Iterable[KeyEntry]) -> list[dict[str, Any]]:

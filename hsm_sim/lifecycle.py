@@ -1,7 +1,8 @@
 """Keys are born, change state and die in ceremony steps only (8.4): what a step does inside the HSM.
 
 `KeyLife` is the `KeyActions` of the ceremony console. Components live in one buffer until they are
-combined or forgotten (R-26); the first AES-256 key of usage K1 and mode N becomes the LMK. Errors: HSM-17
+combined or forgotten (R-26); the first AES-256 key of usage K1 and mode N becomes the LMK, later ones of scope
+``lmk`` when they are activated (8.5). Errors: HSM-17
 (order, missing components, no LMK yet), HSM-75 (weak, or a component that gives itself away), HSM-29 (the
 value or the name is there already), HSM-F1 (a move 8.4 does not have).
 """
@@ -15,13 +16,20 @@ from core import crypto
 from core.errors import NotFound
 from hsm_sim import keyblock, oldkeys, tokens
 from hsm_sim.ceremony.actions import Birth
+from hsm_sim.ceremony.script import KEY_MAKING
 from hsm_sim.commands.generic import wrap_block
 from hsm_sim.errors import refusal
 from hsm_sim.kcv import block_check, check_value, fingerprint, generate, require_strong
+from hsm_sim.keyring import KeyRing
 from hsm_sim.keystore import NO_SLOT, KeyEntry, Keystore, State
-from hsm_sim.secret import KEY_BYTES
+from hsm_sim.log import AuditLog
+from hsm_sim.secret import KEY_BYTES, SecretKey
 from hsm_sim.work import Key
 
+MOVES = {
+    "activate": State.ACTIVE, "resume": State.ACTIVE, "deactivate": State.DEACTIVATED,
+    "compromise": State.COMPROMISED, "destroy": State.DESTROYED,
+}  # fmt: skip
 ALLOWED: dict[State, frozenset[State]] = {
     State.PRE_ACTIVE: frozenset({State.ACTIVE, State.COMPROMISED, State.DESTROYED}),
     State.ACTIVE: frozenset(
@@ -49,8 +57,8 @@ class Inside(Protocol):
         ...
 
     @property
-    def fingerprint_key(self) -> bytes:
-        """Key of the fingerprints, from the LMK."""
+    def keys(self) -> KeyRing:
+        """The keys in hand; HSM-F9 before there is an LMK."""
         ...
 
     def adopt_lmk(self, material: bytes) -> None:
@@ -59,6 +67,14 @@ class Inside(Protocol):
 
     def drop_lmk(self) -> None:
         """Undo `adopt_lmk` of a step that was not recorded."""
+        ...
+
+    def change_lmk(self, lmk: SecretKey) -> None:
+        """The step that activated another LMK was recorded: everything moves under it (8.5)."""
+        ...
+
+    def forget_old_lmk(self) -> None:
+        """The step that destroyed the LMK before was recorded."""
         ...
 
     def require_batch(
@@ -82,6 +98,7 @@ class KeyLife:
         self._before: tuple[KeyEntry, ...] = ()
         self._changed = False
         self._new_lmk = False
+        self._next_lmk: SecretKey | None = None  # becomes the LMK with this step
 
     # -- one step ---------------------------------------------------------------------------------
 
@@ -91,17 +108,23 @@ class KeyLife:
         self._seq = seq
         self._before = tuple(store.entries.values()) if store else ()
         self._changed = self._new_lmk = False
+        self._next_lmk = None
 
     def commit(self) -> None:
         """The log has the line: the changes stand."""
         store = self._inside.keystore
-        if store is not None and self._changed:
+        if self._next_lmk is not None:
+            self._inside.change_lmk(self._next_lmk)
+        elif store is not None and self._changed:
             store.save()
+            self._inside.forget_old_lmk()
         self._inside.batch_opened()
 
     def rollback(self) -> None:
         """The log has no such line: nothing happened."""
         store = self._inside.keystore
+        if self._next_lmk is not None:
+            self._next_lmk.clear()
         if self._new_lmk:
             self._inside.drop_lmk()
         elif store is not None and self._changed:
@@ -226,7 +249,7 @@ class KeyLife:
             else:
                 slot = self._require_new(birth.kid)
             store = self._store()
-            fp = fingerprint(self._inside.fingerprint_key, birth.alg, material)
+            fp = fingerprint(self._inside.keys.roots.fingerprint, birth.alg, material)
             if any(entry.fp == fp for entry in store.entries.values()):
                 raise refusal("29", "this value exists under another name")
             kcv = check_value(birth.alg, material)
@@ -240,7 +263,7 @@ class KeyLife:
         store = self._store()
         if kid in store.entries:
             raise refusal("29", "a key of this name exists")
-        if not any(e.slot == NO_SLOT and e.state is State.ACTIVE for e in store.entries.values()):
+        if self._inside.keys.lmk_entry.state is not State.ACTIVE:
             raise refusal("17", "the LMK is not active")
         return store.free_slot()
 
@@ -258,9 +281,15 @@ class KeyLife:
 
     def activate(self, kid: str) -> dict[str, Any]:
         """PRE_ACTIVE to ACTIVE; a suspended key is resumed instead."""
-        entry = self._store().entries.get(kid)
+        store = self._store()
+        entry = store.entries.get(kid)
         if entry is not None and entry.state is not State.PRE_ACTIVE:
             raise refusal("F1", f"{entry.state} is not activated")
+        if entry is not None and entry.becomes_lmk:
+            if self._inside.keys.old is not None:
+                raise refusal("17", "the LMK before is not destroyed yet")
+            self._next_lmk = SecretKey("A3", store.secret(entry).reveal())
+            store.put_all(store.under(entry))
         return self._move(kid, State.ACTIVE)
 
     def deactivate(self, kid: str) -> dict[str, Any]:
@@ -309,3 +338,18 @@ def _require_attributes(birth: Birth) -> None:
         raise refusal("15", "a day is not a date") from None
     if not plain or dates != sorted(dates) or [day.isoformat() for day in dates] != days:
         raise refusal("15", "attributes")
+
+
+def states_in_log(log: AuditLog) -> dict[str, State]:
+    """The keys and their states as the log tells them: the key file must agree."""
+    states: dict[str, State] = {}
+    alone = {"key.suspend": State.SUSPENDED, "key.expire": State.DEACTIVATED}
+    for event in log.events("ceremony.step", *alone):
+        body = event["body"]
+        if event["type"] in alone:
+            states[body["kid"]] = alone[event["type"]]
+        elif body["action"] in KEY_MAKING:
+            states[body["args"]["kid"]] = State.PRE_ACTIVE
+        elif body["action"] in MOVES:
+            states[body["args"]["kid"]] = MOVES[body["action"]]
+    return states

@@ -3,7 +3,7 @@
 ``lmk.json``: ``{"header","nonce","sealed"}``. The header (format, HSM name, KDF and parameters, LMK check value,
 newest signed size and root of the log) is in the clear and is the additional data of AES-256-GCM, so an
 edited header does not open. Unlock key = HKDF-SHA-256 over the Argon2id results of all secrets, in order.
-Sealed inside: the log's signing key from genesis on, and the LMK once its ceremony was held.
+Sealed inside: the log's signing key from genesis on, and the LMK once its ceremony was held (`KeyRing.sealed`).
 """
 
 import secrets

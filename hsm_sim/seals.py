@@ -5,6 +5,7 @@ A database restored from an old copy then asks for a smaller tree, or for anothe
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,27 +48,32 @@ class SealKey:
 class Seals:
     """The newest (size, root) of each log number."""
 
-    def __init__(self, home: Path, key: bytes) -> None:
+    def __init__(self, home: Path, key: bytes, old: bytes | None = None) -> None:
+        """`old` is the key before the LMK was changed: its file is still taken."""
         self._path = home / SEALS_FILE
         self._key = SecretKey("A3", key)
         self._logs: dict[str, dict[str, Any]] = {}
         if self._path.exists():
-            self._logs = self._read()
+            self._logs = self._read([key, *([old] if old is not None else [])])
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self, keys: Sequence[bytes]) -> dict[str, dict[str, Any]]:
         try:
             value = canonical.decode(self._path.read_bytes())
             mac = bytes.fromhex(value.pop("mac"))
             logs: dict[str, dict[str, Any]] = value["logs"]
-            good = hmac.compare_digest(mac, self._mac(value))
+            good = any(hmac.compare_digest(mac, _mac(value, key)) for key in keys)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, Rejected):
             raise HsmMismatch("HSM-STORE", "the file of seals is torn or not one") from None
         if not good:
             raise HsmMismatch("HSM-STORE", "the file of seals was edited")
         return logs
 
-    def _mac(self, value: dict[str, Any]) -> bytes:
-        return hmac.digest(self._key.reveal(), canonical.encode(value), "sha256")
+    def change_key(self, key: bytes) -> None:
+        """Keep the file under another key; raises LogUnavailable (HSM-F3)."""
+        self._key.clear()
+        self._key = SecretKey("A3", key)
+        if self._logs:
+            self._write(self._logs)
 
     def seen(self, log: int) -> tuple[int, bytes]:
         """Size and root signed last; the empty tree for none."""
@@ -79,11 +85,18 @@ class Seals:
     def remember(self, log: int, size: int, root: bytes) -> None:
         """Keep it before the signature leaves; raises LogUnavailable (HSM-F3)."""
         logs = {**self._logs, str(log): {"root": root.hex(), "size": size}}
-        value: dict[str, Any] = {"logs": logs}
-        value["mac"] = self._mac({"logs": logs}).hex()
-        write_whole(self._path, canonical.encode(value))
+        self._write(logs)
         self._logs = logs
+
+    def _write(self, logs: dict[str, dict[str, Any]]) -> None:
+        value: dict[str, Any] = {"logs": logs}
+        value["mac"] = _mac({"logs": logs}, self._key.reveal()).hex()
+        write_whole(self._path, canonical.encode(value))
 
     def clear(self) -> None:
         """Overwrite the key."""
         self._key.clear()
+
+
+def _mac(value: dict[str, Any], key: bytes) -> bytes:
+    return hmac.digest(key, canonical.encode(value), "sha256")

@@ -7,7 +7,7 @@ cleared when the HSM locks.
 from collections import OrderedDict
 
 from hsm_sim import keyblock
-from hsm_sim.errors import refusal
+from hsm_sim.errors import HsmMismatch, refusal
 from hsm_sim.kcv import block_check, check_value
 from hsm_sim.secret import KEY_BYTES, SecretKey
 from hsm_sim.work import BARE_EXPORT, TERMINAL_SCOPE, Key
@@ -64,8 +64,8 @@ def may_go_bare(usage: str, algorithm: str, label: str, scope: str) -> bool:
 class TokenCache:
     """Opened tokens, least recently used out first."""
 
-    def __init__(self, lmk: SecretKey) -> None:
-        self._lmk = lmk
+    def __init__(self, lmk: SecretKey, old: SecretKey | None = None) -> None:
+        self.lmk, self.old = lmk, old
         self._open: OrderedDict[str, Key] = OrderedDict()
 
     def key(self, token: str) -> Key:
@@ -74,7 +74,7 @@ class TokenCache:
         if found is not None:
             self._open.move_to_end(token)
             return found
-        opened = keyblock.unwrap(self._lmk.reveal(), token[1:])
+        opened = self._unwrap(token[1:])
         header = opened.header
         if header.version != "D":
             raise refusal("83", "a token is a version D block")
@@ -91,6 +91,15 @@ class TokenCache:
             _, old = self._open.popitem(last=False)
             old.secret.clear()
         return made
+
+    def _unwrap(self, block: str) -> keyblock.Unwrapped:
+        """Under the LMK; tokens given out before it was changed open under the old one until that is destroyed."""
+        if self.old is None:
+            return keyblock.unwrap(self.lmk.reveal(), block)
+        try:
+            return keyblock.unwrap(self.lmk.reveal(), block)
+        except HsmMismatch:
+            return keyblock.unwrap(self.old.reveal(), block)
 
     def clear(self) -> None:
         """Overwrite all."""
