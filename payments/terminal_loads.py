@@ -71,7 +71,7 @@ class LoadDesk:
         case = self._try(card, wish)
         if case.code in SIGN_ON_CODES:
             self._session.sign_on()
-            self.flush(at_once=True)
+            self.clear_line()
             case = self._try(card, wish)
         return self._finished(case)
 

@@ -183,6 +183,16 @@ def test_new_work_keys_at_the_host_are_fetched_before_the_next_try(bench: Bench)
     assert balance(card) == 5_000
 
 
+def test_no_second_try_while_the_reversal_of_the_first_waits(bench: Bench) -> None:
+    bench.terminal.sign_on()
+    bench.lay(permit())
+    bench.host.mak = bytes.fromhex("25168989738F13AEF8BACDFE73EFD65E")
+    bench.host.lose = losing("0400", "request", times=9)
+    with pytest.raises(Unavailable, match="TERM-REVERSAL-WAITING"):
+        bench.terminal.load(wish())
+    assert [m.mti for m in bench.host.heard].count("0200") == 1
+
+
 def test_wrong_check_values_are_tried_three_times_and_keep_the_old_keys(bench: Bench) -> None:
     bench.terminal.sign_on()
     before = bench.pad.make_mac(b"x")
