@@ -44,6 +44,7 @@ class Link:
         self._taken = bytearray()
         self._unsent = bytearray()
         self._busy = False  # a bulk frame is with a thread
+        self._behind = False  # more frames are here than one turn does
         self._ending = False  # closed once the answers are out
         self._tls_wants = READ
         self.client: Client | None = None
@@ -58,7 +59,7 @@ class Link:
         """What the selector has to look for; 0 for nothing."""
         if self.client is None:
             return self._tls_wants
-        if self._busy or self._ending or len(self._unsent) > MAX_UNSENT:
+        if self._busy or self._behind or self._ending or len(self._unsent) > MAX_UNSENT:
             return WRITE if self._unsent else 0
         return READ | WRITE if self._unsent else READ
 
@@ -99,6 +100,7 @@ class Link:
         """Do the frames that are here, at most `MAX_IN_FLIGHT` before others have their turn."""
         if self.client is None or self._busy or self._ending or len(self._unsent) > MAX_UNSENT:
             return
+        self._behind = False
         bodies: list[bytes] = []
         broken = ""
         most = 1 if self._listening.bulk else MAX_IN_FLIGHT
@@ -113,9 +115,15 @@ class Link:
         elif bodies:
             self.answer(self._server.execute(self.client, bodies), len(bodies))
             if len(bodies) == most:
+                self._behind = True  # and reads nothing more before
                 self._server.again(self)
         if broken:
             self.close(broken)
+
+    def answer_bulk(self, answers: list[bytes], asked: int) -> None:
+        """The thread is done: send, and go on with what came meanwhile."""
+        self.answer(answers, asked)
+        self.work()
 
     def answer(self, answers: list[bytes], asked: int) -> None:
         """Send these; fewer than were asked for when one frame held no command: then the end."""
@@ -124,8 +132,12 @@ class Link:
         for answer in answers:
             self._unsent += len(answer).to_bytes(size, "big")
             self._unsent += answer
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        try:
             self._flush()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass  # the selector says when
+        except OSError:
+            self.close("")
         if len(answers) < asked:
             self.close("HSM-FRAME")
 

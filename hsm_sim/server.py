@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from hsm_sim.certificates import CA_FILE, SERVER, client_of
@@ -240,7 +241,11 @@ class HsmServer:
         """Work on a bulk frame beside the loop: the host port keeps its speed."""
 
         def work() -> None:
-            answers = self.engine.execute_many(client, bodies, self._header_length, True)
+            answers: list[bytes] = []
+            try:
+                answers = self.engine.execute_many(client, bodies, self._header_length, True)
+            except Exception as bug:
+                _LOG.error("a bulk frame broke inside: %s", type(bug).__name__)
             self._done.append((link, answers, len(bodies)))
             self._wake()
 
@@ -252,8 +257,7 @@ class HsmServer:
         while self._done:
             link, answers, asked = self._done.popleft()
             if link in self._links:
-                link.answer(answers, asked)
-                self._serve(link, link.work)
+                self._serve(link, partial(link.answer_bulk, answers, asked))
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody waits

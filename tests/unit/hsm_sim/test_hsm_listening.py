@@ -65,12 +65,14 @@ def frame(body: bytes) -> bytes:
 
 def answer(one: ssl.SSLSocket) -> bytes:
     """The next frame's body; b"" when the connection ends instead."""
-    taken = b""
-    while len(taken) < 2 or len(taken) < 2 + int.from_bytes(taken[:2], "big"):
-        piece = one.recv(2 - len(taken) if len(taken) < 2 else 65_536)
+    taken, wanted = b"", 2
+    while len(taken) < wanted:
+        piece = one.recv(wanted - len(taken))
         if not piece:
             return b""
         taken += piece
+        if len(taken) == 2:
+            wanted = 2 + int.from_bytes(taken, "big")
     return taken[2:]
 
 
@@ -107,6 +109,54 @@ def test_who_does_not_read_waits_alone_and_loses_nothing(bench: KnownKeys, start
             assert answer(slow)[:8] == b"%04dB300" % n
         sender.join(SECONDS)
         assert not sender.is_alive()
+
+
+def test_a_flood_of_small_frames_waits_outside(
+    bench: KnownKeys, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that cannot be done yet are not read: what the server holds of a client stays small."""
+    held, real = [0], link.Link.work
+
+    def watched(self: link.Link) -> None:
+        held.append(len(self._taken))
+        real(self)
+
+    monkeypatch.setattr(link.Link, "work", watched)
+    count = 10_000
+    with connect(bench, start()) as one:
+        flood = b"".join(frame(b"%04dZZ" % n) for n in range(count))
+        sender = Thread(target=one.sendall, args=(flood,))
+        sender.start()
+        for n in range(count):
+            assert answer(one) == b"%04dZ[68" % n
+        sender.join(SECONDS)
+    assert max(held) <= 2 * link.RECEIVE
+
+
+def test_a_bug_in_a_bulk_frame_ends_its_connection_only(
+    bench: KnownKeys, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = start()
+    real = Engine.execute_many
+
+    def broken(self: Engine, *arguments: object) -> list[bytes]:
+        if arguments[-1] is True:
+            raise ValueError("inside")
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "execute_many", broken)
+    with connect(bench, port) as other:
+        made = HsmServer(Engine(bench.hsm), bench.certificates)  # type: ignore[attr-defined]
+        bulk = made.start_bulk()
+        thread = Thread(target=made.run)
+        thread.start()
+        with connect(bench, bulk) as one:
+            one.sendall((6).to_bytes(4, "big") + b"000190")
+            assert one.recv(10) == b""
+        made.stop()
+        thread.join(SECONDS)
+        other.sendall(frame(b"0002B20000"))
+        assert answer(other) == b"0002B300"
 
 
 def test_strangers_in_their_handshake_are_few_and_not_for_long(
