@@ -48,7 +48,7 @@ SECOND = Actor.of("pilot office, second desk", Role.PILOT_OFFICE)
 APPLY, APPROVE = date(2007, 5, 8), date(2007, 5, 14)
 AFTER = timedelta(days=3)  # days for the last new job to be heard of
 OFFICE_DAYS = (DUE, APPLY, APPROVE, LAST)
-COMPARE_EVERY = 7  # days of the watch between two comparisons of the registers
+COMPARE_EVERY = 14  # days of the watch between two comparisons of the registers
 OUTAGE = (date(2007, 6, 12), date(2007, 6, 13))  # the employment register is not heard for 48 hours
 QUITS = "02"
 DAILY = ("dead_messages", "undelivered", "silence", "drift", "stopped_sweeps", "failing_hooks")

@@ -3,7 +3,7 @@
 The gate opens for all points together, when all 23 are ready: 22 keep it shut (T26).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -124,7 +124,12 @@ def sign(tx: Tx, clock: Clock, point: str, office: Office, actor: Actor) -> Read
         )
         tx.flush()
         events.append(tx, clock, "point.signed", point, actor=actor.name, office=office)
-    return standing(tx, clock, point)
+    return replace(found, unsigned=tuple(one for one in found.unsigned if one is not office))
+
+
+def begun(tx: Tx) -> bool:
+    """Whether anything was noted about any point yet."""
+    return tx.scalar(select(ReadyItemRow.point).limit(1)) is not None
 
 
 def ready_points(tx: Tx, clock: Clock) -> list[str]:

@@ -3,6 +3,7 @@
 `admit` is the gate at every sign-in: who is not certified, or whose secondment is over, does not come in (T21).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -101,15 +102,21 @@ def lacking(tx: Tx, clock: Clock, person: str) -> tuple[Module, ...]:
     """Modules a person still needs today; all of them for a stranger."""
     staff = tx.get(StaffRow, person)
     needed = NEEDED[Audience(staff.audience)] if staff else frozenset(Module)
+    passed = _passed(tx, clock, [person])
+    return tuple(module for module in Module if module in needed and module not in passed[person])
+
+
+def _passed(tx: Tx, clock: Clock, people: Sequence[str]) -> dict[str, set[str]]:
+    """Modules in which each of these people holds a certificate today."""
     oldest = business_date(clock.now()) - VALID
-    passed = set(
-        tx.scalars(
-            select(ExamRow.module).where(
-                ExamRow.person == person, ExamRow.score >= PASS_SCORE, ExamRow.held_on > oldest
-            )
+    found: dict[str, set[str]] = {person: set() for person in people}
+    for person, module in tx.execute(
+        select(ExamRow.person, ExamRow.module).where(
+            ExamRow.person.in_(people), ExamRow.score >= PASS_SCORE, ExamRow.held_on > oldest
         )
-    )
-    return tuple(module for module in Module if module in needed and module not in passed)
+    ):
+        found[person].add(module)
+    return found
 
 
 def admit(tx: Tx, clock: Clock, person: str) -> None:
@@ -119,10 +126,20 @@ def admit(tx: Tx, clock: Clock, person: str) -> None:
     if missing:
         raise NotAllowed("E-UNTRAINED", "not certified", modules=", ".join(missing))
     staff = tx.get(StaffRow, person)
-    if staff is not None and staff.lent:
-        lent = tx.scalars(select(SecondmentRow).where(SecondmentRow.person == person)).all()
-        if not any(one.starts_on <= today <= one.ends_on and not one.returned_at for one in lent):
-            raise NotAllowed("E-SECONDMENT-OVER", "the secondment is over")
+    if staff is not None and staff.lent and person not in _here_today(tx, today, [person]):
+        raise NotAllowed("E-SECONDMENT-OVER", "the secondment is over")
+
+
+def _here_today(tx: Tx, today: date, people: Sequence[str]) -> set[str]:
+    """Those of lent people whose secondment runs."""
+    return set(
+        tx.scalars(
+            select(SecondmentRow.person).where(
+                SecondmentRow.person.in_(people), SecondmentRow.starts_on <= today,
+                SecondmentRow.ends_on >= today, SecondmentRow.returned_at.is_(None),
+            )
+        )
+    )  # fmt: skip
 
 
 def end_secondments(tx: Tx, clock: Clock, everybody: bool = False) -> list[str]:
@@ -147,19 +164,20 @@ def end_secondments(tx: Tx, clock: Clock, everybody: bool = False) -> list[str]:
 
 
 def certified_at(tx: Tx, clock: Clock, point: str) -> list[str]:
-    """People of a point who may sign in today."""
-    found = []
-    for person in tx.scalars(select(StaffRow.person).where(StaffRow.point == point)).all():
-        try:
-            admit(tx, clock, person)
-        except NotAllowed:
-            continue
-        found.append(person)
-    return found
+    """People of a point who may sign in today: those whom `admit` lets in."""
+    staff = tx.scalars(select(StaffRow).where(StaffRow.point == point)).all()
+    certified = _certified(tx, clock, staff)
+    lent = [row.person for row in staff if row.lent]
+    here = _here_today(tx, business_date(clock.now()), lent) if lent else set()
+    return [row.person for row in certified if not row.lent or row.person in here]
 
 
 def coverage(tx: Tx, clock: Clock) -> Coverage:
     """P2 over everybody who is assigned somewhere."""
-    people = tx.scalars(select(StaffRow.person)).all()
-    certified = sum(not lacking(tx, clock, person) for person in people)
-    return Coverage(certified, len(people))
+    staff = tx.scalars(select(StaffRow)).all()
+    return Coverage(len(_certified(tx, clock, staff)), len(staff))
+
+
+def _certified(tx: Tx, clock: Clock, staff: Sequence[StaffRow]) -> list[StaffRow]:
+    passed = _passed(tx, clock, [row.person for row in staff])
+    return [row for row in staff if NEEDED[Audience(row.audience)] <= passed[row.person]]

@@ -31,9 +31,12 @@ def certify(db: Database, clock: FixedClock, person: str, point: str) -> None:
 
 
 def make_ready(db: Database, clock: FixedClock, point: str) -> None:
-    for number in (1, 2):
-        certify(db, clock, f"clerk {point}-{number}", point)
     with db.write() as tx:
+        for number in (1, 2):
+            person = f"clerk {point}-{number}"
+            training.assign(tx, clock, person, point, Audience.POINT_STAFF, OFFICE)
+            for module in Module:
+                training.examine(tx, clock, person, module, 85, OFFICE)
         for item in Item:
             if item is not Item.STAFF:
                 readiness.note(tx, clock, point, item, True, f"seen on site {point}", OFFICE)
