@@ -43,7 +43,7 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (Authorizer, "_body", "build the answer"),
     (authorize, "write", "write rows (6 statements a batch)"),
     (Authorizer, "_write", "transaction and commit"),
-    (Authorizer, "_seal", "make field 64 (HSM)"),
+    (Line, "begin_seal", "make field 64 (HSM)"),
     (TcpHsm, "call_each", "of it: HSM link, TLS, encode, decode"),
 )
 

@@ -15,8 +15,9 @@ from datetime import date, datetime
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Dialect, Select, Table
+from sqlalchemy import Connection, Dialect, Select, Table
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
@@ -29,10 +30,16 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 Convert = Callable[[Any], Any]
 
 
+# A session finds its connection through several layers each time it is asked; a batch asks a dozen times.
+_connections: WeakKeyDictionary[Tx, Connection] = WeakKeyDictionary()
+
+
 @contextmanager
 def _driver(tx: Tx, what: str) -> Iterator[tuple[Any, Dialect]]:
     """The driver's cursor inside the caller's transaction; its errors become SQLAlchemy's."""
-    connection = tx.connection()
+    connection = _connections.get(tx)
+    if connection is None or connection.closed:
+        connection = _connections[tx] = tx.connection()
     dialect = connection.dialect
     dbapi: Any = dialect.dbapi
     cursor = connection.connection.cursor()

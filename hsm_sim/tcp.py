@@ -216,6 +216,9 @@ class _Connection:
             self.under_way.popleft().problem = HsmBusy("HSM-GONE", reason)
 
 
+_UnderWay = tuple[_Connection, list[int], list[_Waiting]]
+
+
 class TcpHsm:
     """The HSM at a TCP port. Implements `client.Hsm`; use it as a context manager or `close` it."""
 
@@ -265,6 +268,12 @@ class TcpHsm:
         Requests may be of several roles. A refused one does not touch the others; a connection that fails
         gives HSM-GONE for those on it.
         """
+        return self.begin_each(requests)()
+
+    def begin_each(self, requests: Sequence[Request[Any]]) -> Callable[[], list[Any]]:
+        """As `call_each` in two steps: the requests are on their way now, the outcomes come with the call of what
+        is returned. Up to 64 a role go at once; what is never asked for is read over by the next caller.
+        """
         outcomes: list[Any] = [None] * len(requests)
         by_role: dict[Role, list[int]] = {}
         for index, request in enumerate(requests):
@@ -272,16 +281,25 @@ class TcpHsm:
                 by_role.setdefault(self._role(request), []).append(index)
             except CityError as refused:
                 outcomes[index] = refused
-        for start in range(0, max(map(len, by_role.values()), default=0), MAX_IN_FLIGHT):
-            parts = [part[start : start + MAX_IN_FLIGHT] for part in by_role.values()]
-            self._together(requests, [part for part in parts if part], outcomes)
-        return outcomes
+        rounds = [
+            [part[start : start + MAX_IN_FLIGHT] for part in by_role.values() if start < len(part)]
+            for start in range(0, max(map(len, by_role.values()), default=0), MAX_IN_FLIGHT)
+        ]
+        first = self._send_parts(requests, rounds[0], outcomes) if rounds else []
 
-    def _together(
+        def collect() -> list[Any]:
+            self._collect(requests, first, outcomes)
+            for parts in rounds[1:]:
+                self._collect(requests, self._send_parts(requests, parts, outcomes), outcomes)
+            return outcomes
+
+        return collect
+
+    def _send_parts(
         self, requests: Sequence[Request[Any]], parts: Sequence[list[int]], outcomes: list[Any]
-    ) -> None:
+    ) -> list[_UnderWay]:
         """One part for each role, at most 64 commands each, on their way at the same time."""
-        under_way: list[tuple[_Connection, list[int], list[_Waiting]]] = []
+        under_way: list[_UnderWay] = []
         for part in parts:
             bodies = [requests[n].code.encode("ascii") + requests[n].encode() for n in part]
             try:
@@ -290,6 +308,11 @@ class TcpHsm:
             except CityError as gone:
                 for index in part:
                     outcomes[index] = gone
+        return under_way
+
+    def _collect(
+        self, requests: Sequence[Request[Any]], under_way: Sequence[_UnderWay], outcomes: list[Any]
+    ) -> None:
         for connection, part, waitings in under_way:
             for index, waiting in zip(part, waitings, strict=True):
                 request = requests[index]

@@ -142,11 +142,11 @@ class Authorizer:
         undecided = [w for w in works if w.decision is None and w.reply is None]
         self._drive([(work, self._rule(work, desk)) for work in undecided])
         self._make_bodies(works, at)
-        sealing = self._pool.submit(
-            self._seal, works
-        )  # the HSM makes MACs while the disk is written
+        sealed = self._line.begin_seal(  # the HSM makes MACs while the disk is written
+            [(w.mac_key, w.body if w.replay is None else w.replay) for w in works]
+        )
         self._write(works, at)
-        return [_reply(work, body) for work, body in zip(works, sealing.result(), strict=True)]
+        return [_reply(work, body) for work, body in zip(works, sealed(), strict=True)]
 
     # -- decisions ----------------------------------------------------------------------------------
 
@@ -272,12 +272,6 @@ class Authorizer:
             request.message, task, decision.response, fields, self.profile, request.at,
             sealed=mac_key is not None,
         )  # fmt: skip
-
-    def _seal(self, works: Sequence[Work]) -> list[bytes | None]:
-        """Field 64 under the key set each request used, all in one round."""
-        return self._line.seal(
-            [(w.mac_key, w.body if w.replay is None else w.replay) for w in works]
-        )
 
     # -- the bank -------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The host's side of field 64: who speaks (I-21), and the seal on what goes back (9.2, I-22, I-23)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
 from typing import Any
@@ -126,16 +126,26 @@ class Line:
 
     def seal(self, answered: Sequence[tuple[MacKey | None, bytes | None]]) -> list[bytes | None]:
         """Bodies with field 64 made under their key; None where the HSM was away (it is stored: repeat)."""
+        return self.begin_seal(answered)()
+
+    def begin_seal(
+        self, answered: Sequence[tuple[MacKey | None, bytes | None]]
+    ) -> Callable[[], list[bytes | None]]:
+        """As `seal` in two steps, so that the HSM works while the batch is written."""
         bodies = [body for _, body in answered]
         sealed = [
             (index, key, body)
             for index, (key, body) in enumerate(answered)
             if body and key is not None and answers.has_mac(body)
         ]
-        made = line_keys.ask_all(
+        made = line_keys.begin_all(
             self.hsm, [key.make(body[:-MAC_LENGTH]) for _, key, body in sealed], self.pool
         )
-        for (index, key, body), mac in zip(sealed, made, strict=True):
-            failed = isinstance(mac, CityError)
-            bodies[index] = None if failed else body[:-MAC_LENGTH] + key.field64(mac)
-        return bodies
+
+        def collect() -> list[bytes | None]:
+            for (index, key, body), mac in zip(sealed, made(), strict=True):
+                failed = isinstance(mac, CityError)
+                bodies[index] = None if failed else body[:-MAC_LENGTH] + key.field64(mac)
+            return bodies
+
+        return collect

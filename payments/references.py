@@ -35,16 +35,23 @@ class References:
         self._db = db
         self._day = date.min
         self._next = self._end = 0
+        self._at: datetime | None = None
+        self._head = ""
         self._lock = Lock()
 
     def take(self, at: datetime) -> str:
         """The next number. Raises Unavailable HOST-REFERENCES when a day has had a hundred million."""
-        day = business_date(at)
         with self._lock:
-            if day != self._day or self._next >= self._end:
-                self._refill(day)
+            if at is not self._at or self._next >= self._end:  # a batch asks for one instant
+                self._turn_to(at)
             self._next += 1
-            return reference(day, self._next)
+            return f"{self._head}{self._next:08d}"
+
+    def _turn_to(self, at: datetime) -> None:
+        day = business_date(at)
+        if day != self._day or self._next >= self._end:
+            self._refill(day)
+        self._at, self._head = at, reference(day, 0)[:4]
 
     def _refill(self, day: date) -> None:
         with self._db.write() as tx:

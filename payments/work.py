@@ -10,11 +10,13 @@ from payments import matrix
 from payments.decisions import DETAIL_MTI, BankLeg, Decision, Request, key_of
 from payments.field_parts import PartFault, load_detail
 from payments.frames import FrameFault
-from payments.iso_fields import REQUESTS
+from payments.iso_fields import MINIMUM, REQUESTS
 from payments.line_keys import MacKey
 from payments.matrix import Task
 from payments.messages import ADDRESS_FIELDS, Message, MessageFault, parse
 from payments.purse_data import PurseData, PurseDataFault, parse_purse_data
+
+_ADDRESSED = frozenset(ADDRESS_FIELDS)
 
 
 class Act(StrEnum):
@@ -106,7 +108,7 @@ def open_work(index: int, arrival: Arrival) -> Work | None:
         if broken.message is None or broken.field in ADDRESS_FIELDS:
             return None
         message, fault = broken.message, broken
-    if message.mti not in REQUESTS or not _addressed(message):
+    if message.mti not in REQUESTS or not _addressed(message, fault):
         return None
     purse = _purse_of(message)
     asn = "" if purse is None else purse.asn.hex()
@@ -125,11 +127,12 @@ def _purse_of(message: Message) -> PurseData | None:
         return None
 
 
-def _addressed(message: Message) -> bool:
+def _addressed(message: Message, fault: MessageFault | None) -> bool:
     """Fields 11, 41, 42 and 60 are there and good, so that an answer can find its way (I-2)."""
-    good = all(number in message for number in ADDRESS_FIELDS)
-    digits = message.text(11) + message.text(60) if good else ""
-    return good and digits.isdecimal() and len(message.text(60)) >= 11
+    if not message.fields.keys() >= _ADDRESSED:
+        return False
+    digits = message.text(11) + message.text(60)  # of a broken message nothing was checked yet
+    return fault is None or (digits.isdecimal() and len(message.text(60)) >= MINIMUM[60])
 
 
 def fingerprint(message: Message) -> bytes:

@@ -50,6 +50,16 @@ def test_a_role_this_client_has_not_is_refused_alone(served: Served) -> None:
         assert second[0].startswith("S")
 
 
+def test_outcomes_nobody_fetches_are_read_over(served: Served) -> None:
+    with served.client(Role.TERMS) as hsm:
+        forsaken = hsm.begin_each([GenerateWorkKey("K0")] * 3)
+        fetched = hsm.begin_each([GenerateWorkKey("M3")] * 3)
+        tokens = [token for token, _ in fetched()]
+        assert len(set(tokens)) == 3
+        assert len(hsm.call(GenerateWorkKey("K0"))) == 2
+        assert len(forsaken()) == 3  # and may still be fetched later
+
+
 def test_an_hsm_that_is_gone_says_so_to_each(served: Served) -> None:
     with served.client(Role.TERMS) as hsm:
         hsm.call(GenerateWorkKey("K0"))
