@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 TESTS = "tests/unit/hsm_sim"
-SECONDS = 120
+SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, tests: str, select: str) -> int:
     """pytest's exit code for these tests of the copy: 0 passed, 1 failed, 5 none of that name."""
-    command = [
-        sys.executable,
-        "-B",
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "not slow",
-    ]
-    command += ["--basetemp", str(folder / "run"), f"{TESTS}/{tests}", "-k", select]
+    options = ["-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m"]
+    command = [sys.executable, *options, "not slow", "--basetemp", str(folder / "run")]
+    command += [f"{TESTS}/{tests}", "-k", select]
     found = subprocess.run(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True,
         check=False, timeout=SECONDS,
@@ -96,18 +86,8 @@ def test_with_all_of_them_the_same_tests_pass(copy: Path, tests: str) -> None:
 
 
 SECRET_NAMES = {
-    "mac",
-    "mac1",
-    "mac2",
-    "mac3",
-    "tac",
-    "response",
-    "tag",
-    "cryptogram",
-    "kcv",
-    "check_value",
-    "hmac",
-}
+    "mac", "mac1", "mac2", "mac3", "tac", "response", "tag", "cryptogram", "kcv", "check_value", "hmac",
+}  # fmt: skip
 
 
 def _names(node: ast.AST) -> set[str]:
