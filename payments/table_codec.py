@@ -24,6 +24,9 @@ from payments.purse_data import FORMS
 PURSE_FIELD = 58
 HEAD = MTI_LENGTH + BITMAP_LENGTH
 BITMAPS_KEPT = 256
+VALUES_KEPT = 8_192
+# Fields whose values come again and again and are nobody's secret: their two forms are remembered.
+_REPEATED = frozenset({3, 12, 13, 15, 22, 25, 26, 32, 39, 41, 42, 44, 49, 53, 60, 63})
 _PURSE_LENGTHS = {flag.encode(): 2 + form.size for flag, form in FORMS.items()}
 _TENS = {n: bytes.fromhex(f"{n:02d}") for n in range(100)}
 _NUMBERS = {raw[0]: n for n, raw in _TENS.items()}
@@ -60,11 +63,13 @@ class _Row:
         "number",
         "octets",
         "prefix",
+        "repeated",
     )
 
     def __init__(self, field: Field) -> None:
         self.number, self.length, self.prefix = field.number, field.length, field.prefix
         self.bit = 1 << (64 - field.number)
+        self.repeated = field.number in _REPEATED
         self.digits, self.octets = field.digits, field.form is Form.BYTES
         self.front = field.form is Form.N  # an odd count gets its 0 in front
         self.coding = "gb18030" if field.form is Form.CHINESE else "ascii"
@@ -122,6 +127,16 @@ class _Row:
 _ROWS = {number: _Row(field) for number, field in FIELDS.items()}
 
 
+@lru_cache(maxsize=VALUES_KEPT)
+def _written(number: int, value: Value) -> bytes | None:
+    return _ROWS[number].write(value)
+
+
+@lru_cache(maxsize=VALUES_KEPT)
+def _read(number: int, raw: bytes, count: int) -> Value | None:
+    return _ROWS[number].read(raw, count)
+
+
 def encode(mti: str, fields: Mapping[int, Value]) -> bytes | None:
     """The body of a message whose values all fit; None when any does not."""
     if mti not in MTI_NAMES:
@@ -129,8 +144,11 @@ def encode(mti: str, fields: Mapping[int, Value]) -> bytes | None:
     bitmap, parts = 0, []
     for number in sorted(fields):
         row = _ROWS.get(number)
-        data = None if row is None else row.write(fields[number])
-        if row is None or data is None:
+        if row is None:
+            return None
+        value = fields[number]
+        data = _written(number, value) if row.repeated else row.write(value)
+        if data is None:
             return None
         bitmap |= row.bit
         parts.append(data)
@@ -161,7 +179,10 @@ def decode(body: bytes) -> tuple[str, dict[int, Value]] | None:
                 return None
             count, at = found, at + row.prefix
         stop = at + ((count + 1) // 2 if row.digits else count)
-        value = row.read(body[at:stop], count) if stop <= end else None
+        if stop > end:
+            return None
+        raw = body[at:stop]
+        value = _read(row.number, raw, count) if row.repeated else row.read(raw, count)
         if value is None:
             return None
         fields[row.number], at = value, stop
