@@ -45,53 +45,41 @@ class LogLines(Request[tuple[bytes, ...]]):
     def parse(self, data: bytes) -> tuple[bytes, ...]:
         text = data.decode("latin-1")
         (count,), at = _COUNT.take(text)
-        lines = []
-        for _ in range(count):
-            (line,), at = _LINE.take(text, at)
-            lines.append(line)
-        return tuple(lines)
+        return tuple(line for (line,) in _LINE.repeat(text, at, count)[0])
 
 
-def _hashes(data: bytes) -> tuple[bytes, ...]:
-    text = data.decode("latin-1")
-    (count,), at = _HASHES.take(text)
-    found = []
-    for _ in range(count):
-        (one,), at = _HASH.take(text, at)
-        found.append(one)
-    return tuple(found)
+class _Proof(Request[tuple[bytes, ...]]):
+    """A proof's hashes, as many as its count says."""
+
+    roles = _AUDIT
+    answer = Layout("proof:TAIL")
+
+    def parse(self, data: bytes) -> tuple[bytes, ...]:
+        text = data.decode("latin-1")
+        (count,), at = _HASHES.take(text)
+        return tuple(one for (one,) in _HASH.repeat(text, at, count)[0])
 
 
 @dataclass(frozen=True)
-class InclusionProof(Request[tuple[bytes, ...]]):
+class InclusionProof(_Proof):
     """`64`: proof that line `index` is in the tree of `size` lines."""
 
     code = "64"
-    roles = _AUDIT
     layout = Layout("index:8I size:8I")
-    answer = Layout("proof:TAIL")
 
     index: int
     size: int
 
-    def parse(self, data: bytes) -> tuple[bytes, ...]:
-        return _hashes(data)
-
 
 @dataclass(frozen=True)
-class ConsistencyProof(Request[tuple[bytes, ...]]):
+class ConsistencyProof(_Proof):
     """`66`: proof that the tree of `new` lines extends the one of `old` lines."""
 
     code = "66"
-    roles = _AUDIT
     layout = Layout("old:8I new:8I")
-    answer = Layout("proof:TAIL")
 
     old: int
     new: int
-
-    def parse(self, data: bytes) -> tuple[bytes, ...]:
-        return _hashes(data)
 
 
 @dataclass(frozen=True)

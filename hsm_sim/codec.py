@@ -253,7 +253,7 @@ class Layout:
         return self.decode(data.decode("latin-1"))[0]
 
     def take(self, text: str, start: int = 0) -> tuple[list[Any], int]:
-        """The values that begin at `start` and where they end: for repeated groups."""
+        """The values that begin at `start` and where they end."""
         at, values = start, []
         for field in self._fields:
             end = field.read(text, at)
@@ -261,6 +261,14 @@ class Layout:
                 values.append(field.value(text[at:end]))
             at = end
         return values, at
+
+    def repeat(self, text: str, start: int, count: int) -> tuple[list[list[Any]], int]:
+        """The values of so many groups, one behind the other, and where they end."""
+        at, groups = start, []
+        for _ in range(count):
+            values, at = self.take(text, at)
+            groups.append(values)
+        return groups, at
 
 
 def _trailer_at(text: str, start: int) -> int:

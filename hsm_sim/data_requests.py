@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from hsm_sim.client import Request, Role
 from hsm_sim.codec import Layout, end_of_body
@@ -38,10 +38,8 @@ def _read(layout: Layout, text: str, at: int, max_data: int) -> tuple[tuple[Entr
     (count,), at = _COUNT.take(text, at)
     if not 1 <= count <= MAX_ENTRIES:
         raise refusal("15", "1 to 16 entries")
-    entries = []
-    for _ in range(count):
-        values, at = layout.take(text, at)
-        entries.append(Entry(*values))
+    groups, at = layout.repeat(text, at, count)
+    entries = [Entry(*values) for values in groups]
     if any(len(entry.data) > max_data for entry in entries):
         raise refusal("80", "an entry is too long")
     return tuple(entries), end_of_body(text, at)
@@ -52,11 +50,7 @@ _KEY = Layout("key:KEY")
 
 
 def _pieces(data: bytes, count: int) -> tuple[bytes, ...]:
-    text, at, found = data.decode("latin-1"), 0, []
-    for _ in range(count):
-        (piece,), at = _PIECE.take(text, at)
-        found.append(piece)
-    return tuple(found)
+    return tuple(piece for (piece,) in _PIECE.repeat(data.decode("latin-1"), 0, count)[0])
 
 
 @dataclass(frozen=True)
@@ -162,12 +156,8 @@ class SealLog(Request[str]):
         (*head, count), at = _SEAL_HEAD.take(text)
         if count > MAX_PROOF:
             raise refusal("15", "a proof has at most 64 hashes")
-        proof: list[Any] = []
-        for _ in range(count):
-            (one,), at = _HASH.take(text, at)
-            proof.append(one)
-        log, old_size, new_size, root = head
-        return cls(log, old_size, new_size, root, tuple(proof)), end_of_body(text, at)
+        proof, at = _HASH.repeat(text, at, count)
+        return cls(*head, tuple(one for (one,) in proof)), end_of_body(text, at)
 
     def parse(self, data: bytes) -> str:
         return bytes(self.answer.read(data)[0]).decode("utf-8")

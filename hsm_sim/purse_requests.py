@@ -215,11 +215,8 @@ class CheckTacs(Request[tuple[bool, ...]]):
         (kind, master, count), at = _TACS_HEAD.take(text)
         if not 1 <= count <= MAX_TACS:
             raise refusal("15", "1 to 64 entries")
-        entries = []
-        for _ in range(count):
-            values, at = TAC_FIELDS[kind].take(text, at)
-            entries.append(TacEntry(*values))
-        return cls(kind, master, tuple(entries)), end_of_body(text, at)
+        groups, at = TAC_FIELDS[kind].repeat(text, at, count)
+        return cls(kind, master, tuple(TacEntry(*one) for one in groups)), end_of_body(text, at)
 
     def parse(self, data: bytes) -> tuple[bool, ...]:
         count, bitmap = self.answer.read(data)
