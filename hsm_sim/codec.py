@@ -271,6 +271,13 @@ class Layout:
         return groups, at
 
 
+def with_length(data: bytes) -> bytes:
+    """Four hex characters of length and the data; HSM-80 when they do not fit."""
+    if len(data) > 0xFFFF:
+        raise refusal("80", "longer than a length field")
+    return f"{len(data):04X}".encode("ascii") + data
+
+
 def _trailer_at(text: str, start: int) -> int:
     at = text.find(TRAILER_MARK, start)
     return len(text) if at < 0 else at

@@ -18,14 +18,13 @@ from hsm_sim.commands import audit, channel, data, generic, issue, purse, termin
 from hsm_sim.data_requests import KeyedIndex
 from hsm_sim.device import Hsm
 from hsm_sim.errors import OK, refusal
-from hsm_sim.frame import CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code
+from hsm_sim.frame import ANSWER_ROOM, CODE_LENGTH, HEADER_LENGTH, answer_code, bare_code
 from hsm_sim.policy import FORMS, RULES, Rate, Rule
 from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
 METERED = (Rate.EXPORT, Rate.BULK, Rate.INDEX)  # counted before the command
-ROOM = 64  # header, codes and trailer of an answer
 UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (
     audit,
@@ -174,7 +173,7 @@ class Engine:
         if form.bulk:
             return self._unlocked_while(HANDLERS[form], work, request)
         fields = HANDLERS[form](work, request)
-        if len(fields) > self.hsm.frame_limit - ROOM:
+        if len(fields) > self.hsm.frame_limit - ANSWER_ROOM:
             raise refusal("80", "the answer does not fit into a frame")
         return fields
 

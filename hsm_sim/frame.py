@@ -17,6 +17,7 @@ LENGTH_BYTES, MAX_FRAME = 2, 8192
 MAX_FRAME_CONFIGURABLE = 32_767
 BULK_LENGTH_BYTES, MAX_BULK_FRAME = 4, 4 * 1024 * 1024
 MAX_IN_FLIGHT = 64
+ANSWER_ROOM = 64  # of the limit: header, codes, counts and trailer of an answer
 
 
 class BrokenStream(HsmFault):

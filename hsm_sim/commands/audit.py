@@ -12,23 +12,17 @@ from hsm_sim.audit_requests import (
     LogLines,
     NewestCheckpoint,
 )
+from hsm_sim.codec import with_length
 from hsm_sim.errors import refusal
+from hsm_sim.frame import ANSWER_ROOM
 from hsm_sim.work import Work, handles
-
-ROOM = 64  # header, codes, counts and trailer of an answer
-
-
-def _with_length(data: bytes) -> bytes:
-    if len(data) > 0xFFFF:
-        raise refusal("80", "longer than a length field")
-    return f"{len(data):04X}".encode("ascii") + data
 
 
 @handles(NewestCheckpoint)
 def newest_checkpoint(work: Work, request: NewestCheckpoint) -> bytes:
     """`60`."""
     assert request.code == "60"
-    return _with_length(work.hsm.log.newest_checkpoint().encode("utf-8"))
+    return with_length(work.hsm.log.newest_checkpoint().encode("utf-8"))
 
 
 @handles(LogLines)
@@ -36,9 +30,9 @@ def log_lines(work: Work, request: LogLines) -> bytes:
     """`62`: as many of the lines as fit into a frame; HSM-80 when not even the first does."""
     if request.count > MAX_LINES:
         raise refusal("15", "at most 256 lines")
-    room, taken = work.hsm.frame_limit - ROOM, []
+    room, taken = work.hsm.frame_limit - ANSWER_ROOM, []
     for line in work.hsm.log.lines(request.first, request.count):
-        piece = _with_length(line)
+        piece = with_length(line)
         if len(piece) > room:
             break
         room -= len(piece)
@@ -87,7 +81,7 @@ def audit_export(work: Work, request: AuditExport) -> bytes:
 @handles(KeyDirectory)
 def key_directory(work: Work, request: KeyDirectory) -> bytes:
     """`70`: canonical JSON array, as many entries as fit."""
-    room = work.hsm.frame_limit - ROOM
+    room = work.hsm.frame_limit - ANSWER_ROOM
     rows: list[bytes] = []
     for entry in work.hsm.directory()[request.first : request.first + request.count]:
         row = canonical.encode({**entry, "uses": work.hsm.usage.uses(str(entry["kid"]))})

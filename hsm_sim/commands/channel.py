@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from hsm_sim.channel import Apdu, Channel
+from hsm_sim.codec import with_length
 from hsm_sim.commands.issue import meter
 from hsm_sim.errors import refusal
 from hsm_sim.issue_requests import (
@@ -83,10 +84,6 @@ def _channel(work: Work, handle: bytes) -> Channel:
     return work.hsm.channels.use(handle, work.client.connection, work.hsm.seconds())
 
 
-def _with_length(data: bytes) -> bytes:
-    return f"{len(data):04X}".encode("ascii") + data
-
-
 @handles(BeginChannel)
 def begin_channel(work: Work, request: BeginChannel) -> bytes:
     """`20`."""
@@ -118,7 +115,7 @@ def authenticate_channel(work: Work, request: AuthenticateChannel) -> bytes:
 def wrap_apdu(work: Work, request: WrapApdu) -> bytes:
     """`24`."""
     session = _channel(work, request.handle).open_session()
-    return _with_length(session.wrap(Apdu.parse(request.apdu)))
+    return with_length(session.wrap(Apdu.parse(request.apdu)))
 
 
 @handles(UnwrapAnswer)
@@ -128,7 +125,7 @@ def unwrap_answer(work: Work, request: UnwrapAnswer) -> bytes:
     if len(request.response) < 2:
         raise refusal("15", "an answer ends with a status word")
     data, status = request.response[:-2], request.response[-2:]
-    return _with_length(data) + status.hex().upper().encode("ascii")
+    return with_length(data) + status.hex().upper().encode("ascii")
 
 
 @handles(ReencryptData)
@@ -140,7 +137,7 @@ def reencrypt_data(work: Work, request: ReencryptData) -> bytes:
     if not request.data or len(request.data) % max(unit, channel.block):
         raise refusal("80", "data are not whole blocks")
     clear = ecb_cipher(transport.alg, transport.reveal()).decryptor().update(request.data)
-    return _with_length(session.dek(clear))
+    return with_length(session.dek(clear))
 
 
 @handles(ExportCardKeyToChannel)
@@ -152,7 +149,7 @@ def export_card_key_to_channel(work: Work, request: ExportCardKeyToChannel) -> b
     batch = meter(work, master, request.factors)
     data = session.dek(key.material)
     work.hsm.log_export(work.client, master.kid, "channel", key.kcv, "12C", batch)
-    return _with_length(data) + key.kcv.encode("ascii")
+    return with_length(data) + key.kcv.encode("ascii")
 
 
 @handles(EndChannel)

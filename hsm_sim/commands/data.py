@@ -6,6 +6,7 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hsm_sim.codec import with_length
 from hsm_sim.commands.audit import extends
 from hsm_sim.data_requests import (
     NONCE_LENGTH,
@@ -23,10 +24,6 @@ from hsm_sim.work import Key, Work, handles
 
 INDEX_BYTES = 16
 SEALING = "BEN"
-
-
-def _with_length(data: bytes) -> bytes:
-    return f"{len(data):04X}".encode("ascii") + data
 
 
 def _seal(key: Key, entry: Entry) -> bytes:
@@ -61,14 +58,14 @@ def _require_aes(work: Work) -> Key:
 def encrypt_fields(work: Work, request: EncryptFields) -> bytes:
     """`80`: version || nonce || ciphertext || tag, context and version as additional data."""
     key = _require_aes(work)
-    return b"".join(_with_length(_seal(key, entry)) for entry in request.entries)
+    return b"".join(with_length(_seal(key, entry)) for entry in request.entries)
 
 
 @handles(DecryptFields)
 def decrypt_fields(work: Work, request: DecryptFields) -> bytes:
     """`82`."""
     _require_aes(work)
-    return b"".join(_with_length(_open(work, entry).data) for entry in request.entries)
+    return b"".join(with_length(_open(work, entry).data) for entry in request.entries)
 
 
 @handles(ReencryptFields)
@@ -78,7 +75,7 @@ def reencrypt_fields(work: Work, request: ReencryptFields) -> bytes:
     if newest.mode not in SEALING:
         raise refusal("A8", "the newest version only opens")
     plain = [_open(work, entry) for entry in request.entries]
-    return b"".join(_with_length(_seal(newest, entry)) for entry in plain)
+    return b"".join(with_length(_seal(newest, entry)) for entry in plain)
 
 
 @handles(KeyedIndex)
@@ -108,4 +105,4 @@ def seal_log(work: Work, request: SealLog) -> bytes:
     if request.new_size == 0 or not extends(old, new, list(request.proof)):
         raise refusal("01", "no consistency proof from the tree signed last")
     seals.remember(request.log, request.new_size, request.root)
-    return _with_length(key.sign_checkpoint(request.new_size, request.root).encode("utf-8"))
+    return with_length(key.sign_checkpoint(request.new_size, request.root).encode("utf-8"))

@@ -4,6 +4,7 @@ import binascii
 
 from core import crypto
 from hsm_sim import keyblock, pinblock
+from hsm_sim.codec import with_length
 from hsm_sim.derive import CardKey, require_factors
 from hsm_sim.errors import refusal
 from hsm_sim.issue_requests import (
@@ -44,10 +45,6 @@ def _text(data: bytes) -> bytes:
     return binascii.hexlify(data).upper()
 
 
-def _with_length(data: bytes) -> bytes:
-    return f"{len(data):04X}".encode("ascii") + data
-
-
 @handles(CardKeyCheckValue)
 def card_key_check_value(work: Work, request: CardKeyCheckValue) -> bytes:
     """`10`."""
@@ -72,7 +69,7 @@ def export_card_key(work: Work, request: ExportCardKey) -> bytes:
     )  # fmt: skip
     block = keyblock.wrap(wrapping.secret.reveal(), header, key.material)
     work.hsm.log_export(work.client, master.kid, wrapping.kid or "token", key.kcv, "12R", batch)
-    return _with_length(block.encode("ascii")) + key.kcv.encode("ascii")
+    return with_length(block.encode("ascii")) + key.kcv.encode("ascii")
 
 
 @handles(ExportCardKeyBare)
@@ -88,7 +85,7 @@ def export_card_key_bare(work: Work, request: ExportCardKeyBare) -> bytes:
     batch = meter(work, master, request.factors)
     data = wrapping.secret.encrypt_blocks(key.material)
     work.hsm.log_export(work.client, master.kid, wrapping.kid or "token", key.kcv, "12D", batch)
-    return _with_length(data) + key.kcv.encode("ascii")
+    return with_length(data) + key.kcv.encode("ascii")
 
 
 def _protect_key(key: CardKey, line: CardKey, request: ProtectCardKey | ProtectPsamKey) -> bytes:
@@ -109,7 +106,7 @@ def protect_card_key(work: Work, request: ProtectCardKey) -> bytes:
     data = _protect_key(key, work.card_key("line", request.line_factors), request)
     batch = meter(work, master, request.factors)
     work.hsm.log_export(work.client, master.kid, line.kid, key.kcv, "14", batch)
-    return _with_length(data)
+    return with_length(data)
 
 
 @handles(ProtectPsamKey)
@@ -124,7 +121,7 @@ def protect_psam_key(work: Work, request: ProtectPsamKey) -> bytes:
     data = _protect_key(key, work.card_key("line", request.line_factors), request)
     batch = meter(work, master, request.line_factors)
     work.hsm.log_export(work.client, master.kid, line.kid, key.kcv, "52", batch)
-    return _with_length(data)
+    return with_length(data)
 
 
 @handles(ProtectCommand)
@@ -139,7 +136,7 @@ def protect_command(work: Work, request: ProtectCommand) -> bytes:
     if length > MAX_LC:
         raise refusal("80", "too long for one APDU")
     mac = key.line_mac(request.random, request.header + bytes((length,)) + data)
-    return _with_length(data) + _text(mac)
+    return with_length(data) + _text(mac)
 
 
 @handles(AuthenticateExternally)
@@ -166,7 +163,7 @@ def unblock_pin(work: Work, request: UnblockPin) -> bytes:
     key = work.card_key("master", request.factors)
     cipher = key.line_cipher(pinblock.card_form(pin))
     header = PIN_UNBLOCK + bytes((len(cipher) + MAC_LENGTH,))
-    return _with_length(cipher) + _text(key.line_mac(request.random, header + cipher))
+    return with_length(cipher) + _text(key.line_mac(request.random, header + cipher))
 
 
 def _status_mac(work: Work, record: bytes, card_serial: str) -> bytes:
