@@ -105,7 +105,7 @@ class Committer:
             with self._wake:
                 self._at_work -= 1
                 ended = not (banked or tickets)
-                if ended or self._due() or self._stopping:
+                if ended or self._stopping:
                     self._wake.notify_all()
             if ended:
                 return
@@ -118,6 +118,8 @@ class Committer:
                 tickets = _first(self._queue) if self._due() else []
                 if banked or tickets or (self._stopping and self._empty()):
                     self._at_work += 1
+                    if self._due():  # a crowd is left for the other thread
+                        self._wake.notify()
                     return banked, tickets
                 self._wake.wait(LEG_SECONDS if self._stopping else None)
 
