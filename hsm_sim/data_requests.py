@@ -157,7 +157,9 @@ class SealLog(Request[str]):
         if count > MAX_PROOF:
             raise refusal("15", "a proof has at most 64 hashes")
         proof, at = _HASH.repeat(text, at, count)
-        return cls(*head, tuple(one for (one,) in proof)), end_of_body(text, at)
+        log, old_size, new_size, root = head
+        hashes = tuple(one for (one,) in proof)
+        return cls(log, old_size, new_size, root, hashes), end_of_body(text, at)
 
     def parse(self, data: bytes) -> str:
         return bytes(self.answer.read(data)[0]).decode("utf-8")
