@@ -1,6 +1,6 @@
 """The registers at the size of a district: the nightly sweep, one event, the list, applications, address matching.
 
-    python benchmarks/registers.py [--permits 183900] [--rounds 3] [--apply 30] [--json]
+    python -m benchmarks.registers [--permits 183900] [--rounds 3] [--apply 30] [--json]
 
 The city is put into a fresh SQLite file by bulk inserts (not measured). Then, each the median of the rounds:
 
@@ -10,8 +10,9 @@ The city is put into a fresh SQLite file by bulk inserts (not measured). Then, e
     CPU             beside wall time stands the CPU time of the process or thread: on a machine that others
                     use too only that says what the program needs
     event           one employment message, sent and delivered in a transaction of its own, to the verdict
-    applications    save, submit, accept in a second thread at the wanted rate while a busy night runs; the
-                    portrait is one drawn picture with other trailing bytes, so that drawing is not measured
+    applications    register, photograph, save, submit, accept from four windows at the wanted rate, while a busy
+                    night runs in a process of its own, as the command does beside the server; timed from the moment
+                    an applicant is due. The portrait is one drawn picture with other trailing bytes
     list            publishing and reading a status list, and the change to it that a terminal fetches
     matching        written addresses to codes; precision and recall on a seeded synthetic gold sample, and two
                     baselines: equal texts only, and the best `difflib` ratio over all addresses (on a sample)
@@ -28,23 +29,25 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from core.clock import SHANGHAI, FixedClock, business_date
+from benchmarks.registers_city import City, build, heartbeats, lose_jobs
+from core.clock import FixedClock, business_date
 from core.db import Database
 from core.errors import CityError
 from registry import settlers, synthetic, synthetic_addresses
 from registry.dormancy import cases, engine, status_list
 from registry.employment import service as employment
 from registry.exchange import delivery
-from registry.identifiers import make_card_serial, make_citizen_id, make_permit_no
+from registry.identifiers import make_permit_no
 from registry.parameters import PILOT
 from registry.rental import service as rental
 from registry.rental.matching import AddressIndex, measure
@@ -52,125 +55,17 @@ from registry.residence import applications, persons
 from registry.residence.domain import Basis
 from registry.residence.tables import (
     ApplicationRow,
-    CardRow,
-    FactRow,
     HoldRow,
-    LinkRow,
     PermitRow,
-    PersonRow,
 )
-from registry.vault import Place, Vault, attach
 from runtime.services import declare_tables
 from runtime.training_vault import training_vault
 
-SETTLED = date(2007, 1, 2)
-TODAY = datetime(2007, 6, 18, 2, tzinfo=SHANGHAI)
-LOST_SHARE = 33  # one in so many loses its ground
-CHUNK = 5_000
 EVENTS = 300
+WINDOWS, MAX_APPLICANTS, NIGHT_LIMIT = 4, 4_000, 300
 NAIVE_SAMPLE = 400
 PLACES, GOLD, SCANNED = 20_000, 5_000, 20
 LIST_ENTRIES = 20_000
-
-
-@dataclass
-class City:
-    """A database full of permits."""
-
-    db: Database
-    clock: FixedClock
-    permits: list[str] = field(default_factory=list)
-
-
-def build(path: Path, count: int, vault: Vault) -> City:
-    """Persons with a home, a job, a permit and a card, by bulk inserts."""
-    declare_tables()
-    db = Database(f"sqlite:///{path}")
-    db.create_tables()
-    attach(db, vault)
-    city = City(db, FixedClock(TODAY))
-    now = city.clock.now()
-    with db.write() as tx:
-        settlers.settle(tx, city.clock, 2)
-    for first in range(0, count, CHUNK):
-        numbers = range(first, min(first + CHUNK, count))
-        with db.write() as tx:
-            for table, rows in _rows(numbers, now, vault).items():
-                tx.execute(insert(table), rows)
-        city.permits += [make_permit_no(2007, 1_000_000 + number) for number in numbers]
-    return city
-
-
-def _kept(numbers: range, vault: Vault) -> Iterator[tuple[bytes, str]]:
-    """The personal data of as many people under seal, and their indexes, in frames of 16."""
-    people = {
-        f"p{n}": {
-            "citizen_id": make_citizen_id("994300", _birth(n), n % 500 * 2), "name": "张三丰",
-            "household_address": "湖南省安平县1号", "phone": f"100{n:08d}",
-        }
-        for n in numbers
-    }  # fmt: skip
-    rows = [(Place(PersonRow.__tablename__, key), fields) for key, fields in people.items()]
-    numbers_ = [fields["citizen_id"] for fields in people.values()]
-    return zip(vault.seal(rows), vault.index(persons.REGISTER, "citizen_id", numbers_), strict=True)
-
-
-def _birth(number: int) -> date:
-    return date(1950, 1, 1) + timedelta(days=number // 500)
-
-
-def _rows(numbers: range, now: datetime, vault: Vault) -> dict[Any, list[dict[str, Any]]]:
-    persons_, links, facts, permits, cards = [], [], [], [], []
-    kept = _kept(numbers, vault)
-    for n in numbers:
-        person, (sealed, index) = f"p{n}", next(kept)
-        number = make_permit_no(2007, 1_000_000 + n)
-        persons_.append(
-            {"id": person, "citizen_index": index, "sealed": sealed, "sex": 1, "ethnic": 1,
-             "birth": _birth(n), "photo_ref": None, "identity_level": 1, "purse_account": f"{n:016d}"}
-        )  # fmt: skip
-        links += [
-            {"source": source, "subject": f"{source[0]}{n}", "citizen_index": index}
-            for source in ("employment", "rental", "residence")
-        ]
-        shared = {"seq": 1, "start": SETTLED, "end": None, "withdrawn": False, "reason": "",
-                  "known_at": now, "superseded_at": None}  # fmt: skip
-        facts.append({"source": "employment", "record": f"j{n}", "subject": f"e{n}",
-                      "kind": Basis.EMPLOYMENT, "origin": f"firm{n % 3_600}", **shared})  # fmt: skip
-        facts.append({"source": "rental", "record": f"h{n}", "subject": f"r{n}", "kind": "DWELLING",
-                      "origin": "4403080030010100001002001", **shared})  # fmt: skip
-        permits.append(
-            {"permit_no": number, "person_id": person, "type": "RP", "basis": "EMPLOYMENT",
-             "address_code": "4403080030010100001002001", "issued_on": SETTLED,
-             "valid_until": date(2017, 1, 1), "handed_over": True, "offered": False, "status": 2,
-             "causes": 0, "ssn": 2, "effective_on": SETTLED, "lease_until": date(2007, 9, 1)}
-        )  # fmt: skip
-        cards.append(
-            {"card_serial": make_card_serial("07001", n), "chip_serial": f"{n:016X}",
-             "permit_no": number, "acc_no": f"{n:018d}", "issue_no": 1, "lot": "L", "state": "ISSUED",
-             "bound_at": now, "issued_at": now, "chip_ssn": 2, "chip_status": 2}
-        )  # fmt: skip
-    return {PersonRow: persons_, LinkRow: links, FactRow: facts, PermitRow: permits, CardRow: cards}
-
-
-def lose_jobs(city: City, round_no: int) -> None:
-    """One in 33 permits loses its job as if messages had come: the facts change, nobody was told yet."""
-    day = business_date(city.clock.now())
-    chosen = [f"j{n}" for n in range(round_no, len(city.permits), LOST_SHARE)]
-    with city.db.write() as tx:
-        for first in range(0, len(chosen), 500):
-            tx.execute(
-                update(FactRow)
-                .where(FactRow.record.in_(chosen[first : first + 500]))
-                .values(end=day - timedelta(days=1))
-            )
-
-
-def heartbeats(city: City) -> None:
-    with city.db.write() as tx:
-        employment.heartbeat(tx, city.clock)
-        rental.heartbeat(tx, city.clock)
-        settlers.deliver_all(tx, city.clock)
 
 
 def timed(act: Callable[[], Any]) -> tuple[float, Any]:
@@ -233,37 +128,55 @@ def settlers_data(person: synthetic.Resident) -> persons.PersonData:
     )
 
 
-class Applicants(threading.Thread):
-    """Accepts applications at a steady rate until told to stop."""
+class Applicants:
+    """Accepts applications at a steady rate from several windows until told to stop."""
 
-    def __init__(self, city: City, per_second: int, first: int) -> None:
-        super().__init__()
+    def __init__(self, city: City, per_second: int) -> None:
         self.city, self.per_second = city, per_second
-        self.stop = threading.Event()
         self.spent: list[float] = []
         self.errors: list[str] = []
-        self.people = synthetic.residents(first + 4_000, seed=99)[first:]
+        self.people = synthetic.residents(MAX_APPLICANTS, seed=99)
         self.portrait = self.people[0].portrait()
         self.home = synthetic.addresses(2)[0]
+        self._stop = threading.Event()
+        self._next = count()
+        self._windows = [threading.Thread(target=self._work) for _ in range(WINDOWS)]
+        self._begin = self._end = 0.0
 
-    def run(self) -> None:
-        begin = time.perf_counter()
-        for number, person in enumerate(self.people):
-            due = begin + number / self.per_second
-            if self.stop.wait(max(0.0, due - time.perf_counter())):
+    def start(self) -> None:
+        self._begin = time.perf_counter()
+        for window in self._windows:
+            window.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for window in self._windows:
+            window.join()
+        self._end = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        """Accepted in a second, over the whole time."""
+        return len(self.spent) / (self._end - self._begin)
+
+    def _work(self) -> None:
+        for number in self._next:
+            due = self._begin + number / self.per_second
+            if number >= len(self.people) or self._stop.wait(max(0.0, due - time.perf_counter())):
                 return
             try:
-                spent, _ = timed(lambda number=number, person=person: self._apply(number, person))
+                self.apply(number)
             except CityError as error:
                 self.errors.append(error.code)
             else:
-                self.spent.append(spent)
+                self.spent.append(time.perf_counter() - due)
 
-    def _apply(self, number: int, person: synthetic.Resident) -> None:
+    def apply(self, number: int) -> None:
+        """One applicant at a counter: registered, photographed, saved, submitted, accepted."""
         point = settlers.point_for(number)
         clerk, clock = settlers.clerk_at(point), self.city.clock
         with self.city.db.write() as tx:
-            known = persons.register(tx, clock, settlers_data(person))
+            known = persons.register(tx, clock, settlers_data(self.people[number]))
             picture = self.portrait + f"{id(self)}:{number}".encode()
             persons.store_photo(tx, clock, known, picture)
             draft = applications.Draft(known, Basis.EMPLOYMENT, self.home.code, point.code)
@@ -272,22 +185,42 @@ class Applicants(threading.Thread):
             applications.accept(tx, clock, tracking, clerk, f"R{number}")
 
 
-def busy_nights(city: City, rounds: int, per_second: int) -> tuple[list[float], int, Applicants]:
-    """Nights in which one in 33 is told; applications come in during the last one."""
-    spent, told = [], 0
-    applicants = Applicants(city, per_second, 0)
-    for round_no in range(rounds):
-        city.clock.advance(timedelta(days=1))
-        lose_jobs(city, round_no)
-        heartbeats(city)
-        if round_no == rounds - 1:
-            applicants.start()
-        seconds, swept = timed(lambda: engine.nightly(city.db, city.clock))
-        spent.append(seconds)
-        told += swept.watched
-    applicants.stop.set()
-    applicants.join()
-    return spent, told, applicants
+def night_alone(path: str, now: datetime, answer: Any) -> None:
+    """A night in a process of its own, as ``citycard permit sweep`` runs beside the counters' server."""
+    declare_tables()
+    db = Database(f"sqlite:///{path}")
+    seconds, swept = timed(lambda: engine.nightly(db, FixedClock(now)))
+    db.close()
+    answer.send((seconds, swept.watched))
+
+
+def busy_night(city: City, round_no: int) -> tuple[float, int]:
+    """A night in which one in 33 is told; seconds and notices."""
+    city.clock.advance(timedelta(days=1))
+    lose_jobs(city, round_no)
+    heartbeats(city)
+    return timed(lambda: engine.nightly(city.db, city.clock).watched)
+
+
+def night_with_applications(
+    city: City, round_no: int, per_second: int
+) -> tuple[float, int, Applicants]:
+    """The same night in its own process while applications come in here."""
+    city.clock.advance(timedelta(days=1))
+    lose_jobs(city, round_no)
+    heartbeats(city)
+    applicants = Applicants(city, per_second)
+    ours, theirs = get_context("spawn").Pipe()
+    place = (str(city.db.engine.url.database), city.clock.now(), theirs)
+    night = get_context("spawn").Process(target=night_alone, args=place)
+    night.start()
+    applicants.start()
+    if not ours.poll(NIGHT_LIMIT):
+        raise AssertionError("the night did not end")
+    seconds, told = ours.recv()
+    applicants.stop()
+    night.join()
+    return seconds, told, applicants
 
 
 def list_times(city: City) -> dict[str, float]:
@@ -352,13 +285,14 @@ def percentile(values: list[float], share: int) -> float:
     return ranked[-(-len(ranked) * share // 100) - 1] if ranked else 0.0
 
 
-def run(count: int, rounds: int, per_second: int) -> dict[str, Any]:
+def run(size: int, rounds: int, per_second: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder, training_vault() as vault:
-        built, city = timed(lambda: build(Path(folder) / "city.db", count, vault))
+        built, city = timed(lambda: build(Path(folder) / "city.db", size, vault))
         heartbeats(city)
         quiet = [both(lambda: engine.nightly(city.db, city.clock)) for _ in range(rounds)]
         alone = naive(city)
-        busy, told, applicants = busy_nights(city, rounds, per_second)
+        nights = [busy_night(city, round_no) for round_no in range(rounds)]
+        shared, told, applicants = night_with_applications(city, rounds, per_second)
         events = one_event(city)
         lists = list_times(city)
         with city.db.read() as tx:
@@ -368,25 +302,27 @@ def run(count: int, rounds: int, per_second: int) -> dict[str, Any]:
     walls, cpus = [wall for wall, _ in events], [cpu for _, cpu in events]
     return {
         "schema": "citycard/benchmark-registers/1",
-        "permits": count,
+        "permits": size,
         "build_seconds": round(built, 1),
         "load_average": round(os.getloadavg()[0], 1),
         "quiet_night_seconds": round(night, 2),
         "quiet_night_cpu_seconds": round(statistics.median(cpu for _, cpu in quiet), 2),
-        "busy_night_seconds": round(statistics.median(busy), 2),
-        "busy_night_rounds": [round(seconds, 2) for seconds in busy],
-        "notices": told,
-        "naive_seconds_extrapolated": round(alone * count, 1),
-        "times_naive": round(alone * count / night, 1),
+        "busy_night_seconds": round(statistics.median(seconds for seconds, _ in nights), 2),
+        "busy_night_rounds": [round(seconds, 2) for seconds, _ in nights],
+        "notices": [told for _, told in nights],
+        "naive_seconds_extrapolated": round(alone * size, 1),
+        "times_naive": round(alone * size / night, 1),
         "event_ms": {"p50": _ms(percentile(walls, 50)), "p95": _ms(percentile(walls, 95))},
         "event_cpu_ms": {"p50": _ms(percentile(cpus, 50)), "p95": _ms(percentile(cpus, 95))},
         "applications": {
             "wanted_per_second": per_second,
+            "night_beside_seconds": round(shared, 2),
+            "night_beside_notices": told,
             "accepted": accepted,
             "errors": applicants.errors,
             "p50_ms": _ms(percentile(applicants.spent, 50)),
             "p95_ms": _ms(percentile(applicants.spent, 95)),
-            "per_second": round(len(applicants.spent) / busy[-1], 1),
+            "per_second": round(applicants.rate, 1),
         },
         "list_ms": {name: _ms(seconds) for name, seconds in lists.items()},
         "matching": matching(rounds),

@@ -103,16 +103,18 @@ def list_permits(
 
 @app.command("sweep")
 def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """The nightly sweep: notices, sleeps, wakes. Twice on a day changes nothing. 夜间核查。"""
+    """The night's work: the registers' post, then notices, sleeps, wakes. Twice changes nothing. 夜间核查。"""
     from rich.console import Console
     from rich.progress import Progress
 
     from registry.dormancy import engine
+    from runtime import post
     from runtime.services import build
     from runtime.settings import Settings
 
     services = build(Settings(data=data))
     try:
+        carried = post.carry(services.db, services.clock)
         with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
             task = bar.add_task("permits", total=None)
 
@@ -123,6 +125,8 @@ def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     finally:
         services.close()
     figures = {
+        "messages_taken": sum(one.taken for one in carried.values()),
+        "messages_refused": sum(one.refused for one in carried.values()),
         "looked_at": swept.looked_at,
         "watched": swept.watched,
         "slept": swept.slept,

@@ -11,6 +11,7 @@ from datetime import date
 from core.checks import luhn, luhn_valid, mod_11_2, mod_97_10, mod_97_10_valid
 
 DIVISION = "440308"
+DIVISION_DIGITS = 6
 SYNTHETIC_PROVINCE = "99"
 SYNTHETIC_ORGANISATION = "PDY"
 SYNTHETIC_PURSE = "9156"

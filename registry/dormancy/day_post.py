@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from core import events
 from core.clock import Clock
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.errors import Rejected
 from registry.dormancy.engine import HANDLERS
 from registry.exchange import catalogue, delivery
@@ -53,6 +53,7 @@ class _Filed:
 
 def deliver_page(tx: Tx, clock: Clock) -> Delivered:
     """Take in the next `PAGE` announced messages, as `delivery.deliver` would."""
+    queue_for(tx, READER)
     found = events.after(
         tx, events.cursor(tx, READER), kinds_wanted=catalogue.event_kinds(), limit=PAGE
     )

@@ -8,6 +8,7 @@ order, repetition and corrections do not matter.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from threading import Event
 
 from sqlalchemy import select
 
@@ -27,7 +28,10 @@ from registry.residence.domain import ChipStatus, Hold
 from registry.residence.tables import LinkRow, PermitRow, PersonRow
 from registry.roles import Actor, Role, require, two_persons
 
-BATCH = 200  # permits per transaction of a night: the writer lock is free in between
+BATCH = 50  # permits per transaction of a night: others write in between
+PAUSE_SECONDS = (
+    0.02  # after each: SQLite has no queue between processes, whoever waits tries again by then
+)
 
 
 @dataclass
@@ -137,6 +141,7 @@ def nightly(
         with db.write() as tx:
             _change(tx, clock, batch, policy, result)
         done += len(batch)
+        _let_others_write(db, batch)
         if progress is not None:
             progress(done, total)
     with db.write() as tx:
@@ -147,6 +152,7 @@ def nightly(
         with db.write() as tx:
             _sleep(tx, clock, batch, seen, policy, result)
         done += len(batch)
+        _let_others_write(db, batch)
         if progress is not None:
             progress(done, total)
     return result
@@ -173,6 +179,11 @@ def refuse_when_stopped(result: Swept) -> None:
             "E-BREAKER", "a mass change was stopped", count=result.alarm.count,
             limit=result.alarm.limit,
         )  # fmt: skip
+
+
+def _let_others_write(db: Database, done: Sequence[str]) -> None:
+    if db.sqlite and len(done) == BATCH:  # more is to come
+        Event().wait(PAUSE_SECONDS)
 
 
 def _begin(seen: Survey) -> Swept:
@@ -256,6 +267,10 @@ def _permit_of(tx: Tx, message: Envelope) -> str | None:
 def _then_reconsider(handler: Handler) -> Handler:
     def handle(tx: Tx, clock: Clock, message: Envelope) -> None:
         handler(tx, clock, message)
+        if message.type is Type.PERSON_LINKED and not facts.told(
+            tx, message.source, message.subject
+        ):
+            return  # a link alone moves nothing; what it leads to may have come before it
         permit_no = _permit_of(tx, message)
         if permit_no is not None:
             reconsider(tx, clock, permit_no)

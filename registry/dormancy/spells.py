@@ -45,23 +45,25 @@ def sleep(tx: Tx, clock: Clock, case: Case, cause: Hold, policy: Policy) -> None
 
 
 def watch_and_wake(tx: Tx, clock: Clock, case: Case, policy: Policy) -> tuple[int, int]:
-    """Send notices for new gaps, wake from closed ones; returns how many of each."""
+    """Send notices for new gaps, wake from closed ones; returns how many of each.
+
+    The permit is locked and `case` was read after that, so its notices are those in the table.
+    """
     watched = woken = 0
     for cause in sorted(SLEEPING):
-        gap = case.verdict.gaps.get(cause)
-        row = tx.get(NoticeRow, (case.permit_no, cause))
-        if gap is None:
-            if row is not None:
-                tx.delete(row)
-        elif row is None:
+        gap, sent = case.verdict.gaps.get(cause), case.notices.get(cause)
+        if gap is not None and sent is None:
             _give_notice(tx, clock, case, cause, gap)
             watched += 1
-        else:
-            row.gap_start, row.due = gap.gap_start, gap.due
+        elif sent is not None:
+            row = tx.get_one(NoticeRow, (case.permit_no, cause))
+            if gap is None:
+                tx.delete(row)
+            else:
+                row.gap_start, row.due = gap.gap_start, gap.due
         if cause in case.holds and cause not in case.verdict.sleeping:
             _wake(tx, clock, case, cause, policy)
             woken += 1
-    tx.flush()
     return watched, woken
 
 

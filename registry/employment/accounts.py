@@ -14,6 +14,9 @@ from registry.employment.tables import EmployerRow, EmploymentRow, OperatorRow, 
 from registry.masking import mask_citizen_id
 from registry.roles import CLERKS, Actor, Role, require
 
+VISITORS = (Role.EMPLOYER_OP, *CLERKS, Role.LABOUR_INSPECTOR)
+"""Who may look into an employer's account; operators only into their own."""
+
 
 @dataclass(frozen=True)
 class ListedWorker:
@@ -38,17 +41,17 @@ def admit_operator(tx: Tx, employer_code: str, operator: Actor, clerk: Actor) ->
 
 def own_account(tx: Tx, employer_code: str, actor: Actor) -> EmployerRow:
     """The account an operator works on. Raises NotAllowed E-ROLE for anybody else's, Rejected E-OC-*."""
+    require(actor, *VISITORS)
     account = service.open_account(tx, employer_code)
-    if Role.EMPLOYER_OP in actor.roles:
-        if tx.get(OperatorRow, (account.id, actor.name)) is None:
-            raise NotAllowed("E-ROLE", "operators see their own employer only")
-        return account
-    require(actor, *CLERKS, Role.LABOUR_INSPECTOR)
+    own = tx.get(OperatorRow, (account.id, actor.name)) is not None
+    if Role.EMPLOYER_OP in actor.roles and not own:
+        raise NotAllowed("E-ROLE", "operators see their own employer only")
     return account
 
 
 def own_record(tx: Tx, record: str, actor: Actor) -> EmploymentRow:
     """A record an operator may change. Raises NotAllowed E-ROLE, NotFound E-RECORD."""
+    require(actor, *VISITORS)
     row = service.record_of(tx, record)
     account = tx.get_one(EmployerRow, row.employer_id)
     own_account(tx, account.code, actor)
@@ -85,7 +88,10 @@ def worker_list(
 def confirm_list(tx: Tx, clock: Clock, employer_code: str, actor: Actor) -> None:
     """«The list is complete», once a month. Raises E-ROLE, E-OC-*."""
     account = own_account(tx, employer_code, actor)
-    account.list_confirmed_on = business_date(clock.now())
+    today = business_date(clock.now())
+    if account.list_confirmed_on == today:
+        return
+    account.list_confirmed_on = today
     events.append(tx, clock, "employer.list_confirmed", account.id, actor=actor.name)
 
 
@@ -94,7 +100,10 @@ def declare_zero(tx: Tx, clock: Clock, employer_code: str, actor: Actor) -> None
     account = own_account(tx, employer_code, actor)
     if worker_list(tx, clock, employer_code, actor):
         raise Rejected("E-NOT-ZERO", "the list is not empty")
-    account.zero_declared_on = business_date(clock.now())
+    today = business_date(clock.now())
+    if account.zero_declared_on == today:
+        return
+    account.zero_declared_on = today
     events.append(tx, clock, "employer.zero_declared", account.id, actor=actor.name)
 
 

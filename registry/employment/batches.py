@@ -26,7 +26,7 @@ from registry.employment.tables import (
 )
 from registry.identifiers import validate_address_code, validate_citizen_id
 from registry.imports import Imported, Row, RowError
-from registry.roles import Actor
+from registry.roles import Actor, require
 
 HIRE_COLUMNS = (
     "name", "id_no", "sex", "hukou_division", "hukou_text", "phone", "start_date",
@@ -130,6 +130,7 @@ def submit_draft(tx: Tx, clock: Clock, draft: str, actor: Actor) -> str:
 
     A refused submission does not stop the clock: the draft stays a draft.
     """
+    require(actor, *accounts.VISITORS)
     row = tx.get(DraftRow, draft, with_for_update=True)
     if row is None:
         raise NotFound("E-RECORD", "no such draft")

@@ -77,9 +77,17 @@ def ranking(tx: Tx, day: date) -> list[Risk]:
 
 
 def open_case(tx: Tx, clock: Clock, employer_code: str, inspector: Actor) -> str:
-    """Begin an inspection; returns its id. Raises E-ROLE, E-OC-*."""
+    """Begin an inspection; returns its id, the same one while it is open. Raises E-ROLE, E-OC-*."""
     require(inspector, Role.LABOUR_INSPECTOR)
     account = service.open_account(tx, employer_code)
+    under_way = tx.scalar(
+        select(InspectionRow.id).where(
+            InspectionRow.employer_id == account.id, InspectionRow.inspector == inspector.name,
+            InspectionRow.closed_on.is_(None),
+        )
+    )  # fmt: skip
+    if under_way is not None:
+        return under_way
     today = business_date(clock.now())
     row = InspectionRow(
         id=uuid7(clock.now()), employer_id=account.id, opened_on=today, inspector=inspector.name,

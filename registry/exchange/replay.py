@@ -9,6 +9,8 @@ from registry.exchange.delivery import Handler
 from registry.exchange.messages import Envelope, Type
 from registry.roles import Actor, Role, require
 
+REPAIRERS = (Role.DATA_OFFICER, Role.SYSADMIN)
+
 
 def replay(
     tx: Tx,
@@ -22,7 +24,7 @@ def replay(
 
     Raises NotAllowed E-ROLE, NotFound E-DEAD-LETTER.
     """
-    require(actor, Role.DATA_OFFICER, Role.SYSADMIN)
+    require(actor, *REPAIRERS)
     row = dead_letters.opened(tx, consumer, msg_id)
     message = Envelope.from_json(row.envelope)
     if delivery.take_or_bury(tx, clock, consumer, message, handlers) is None:
@@ -34,7 +36,8 @@ def replay(
 def replay_all(
     tx: Tx, clock: Clock, consumer: str, kind: str, handlers: Mapping[Type, Handler], actor: Actor
 ) -> tuple[int, int]:
-    """All open ones of a class; returns (taken in, refused again)."""
+    """All open ones of a class; returns (taken in, refused again). Raises NotAllowed E-ROLE."""
+    require(actor, *REPAIRERS)
     taken = refused = 0
     for letter in dead_letters.waiting(tx, consumer, kind):
         good = replay(tx, clock, consumer, letter.msg_id, handlers, actor)

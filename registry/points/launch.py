@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from core import events
-from core.clock import Clock
+from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
 from registry.identifiers import DIVISION
-from registry.pilot.stages import Activity, require_allowed
+from registry.pilot.stages import Activity, require_allowed, stages
 from registry.pilot.tables import LaunchCardRow, OpeningRow
 from registry.points import readiness
 from registry.points.places import COUNT
@@ -41,6 +41,18 @@ def open_points(tx: Tx, clock: Clock, actor: Actor) -> None:
 def is_open(tx: Tx) -> bool:
     """Whether the points were opened."""
     return tx.get(OpeningRow, 1) is not None
+
+
+def require_accepting(tx: Tx, clock: Clock) -> None:
+    """The gate of every acceptance: not before the pilot stage, and not while its points are being made ready.
+
+    After the last stage the whole city accepts. An installation without readiness lists has no points to wait
+    for. Raises Rejected E-STAGE, E-POINTS-SHUT.
+    """
+    if business_date(clock.now()) <= stages()[-1].last:
+        require_allowed(clock, Activity.ACCEPT)
+    if not is_open(tx) and readiness.begun(tx):
+        raise Rejected("E-POINTS-SHUT", "the acceptance points are not open yet")
 
 
 def reserve(tx: Tx, clock: Clock, event: str, serials: Sequence[str], actor: Actor) -> int:

@@ -13,7 +13,7 @@ from core.ids import uuid7
 from registry import vault
 from registry.rental import address, occupants, tasks
 from registry.rental.tables import ContractRow, OccupancyRow, ResponsibleRow, UnitRow
-from registry.roles import Actor, Role
+from registry.roles import CLERKS, Actor, Role, require
 
 USES = frozenset({"DWELLING", "DORMITORY", "SHOP_HOUSE"})
 
@@ -83,6 +83,7 @@ def _check_unit(tx: Tx, responsible: str, use: str, capacity: int) -> None:
 
 def own_unit(tx: Tx, code: str, actor: Actor, responsible: str) -> UnitRow:
     """A unit as its landlord may see it. Raises NotFound E-UNIT-NONE, NotAllowed E-ROLE for another's unit."""
+    require(actor, Role.LANDLORD, *CLERKS)
     row = _unit(tx, code)
     if Role.LANDLORD in actor.roles and row.responsible_id != responsible:
         raise NotAllowed("E-ROLE", "landlords see their own units only")
@@ -92,13 +93,22 @@ def own_unit(tx: Tx, code: str, actor: Actor, responsible: str) -> UnitRow:
 def sign_contract(
     tx: Tx, clock: Clock, code: str, tenant: str, first_day: date, last_day: date
 ) -> str:
-    """Register a contract; overlap beyond the capacity opens a task.
+    """Register a contract; the same again is the same one. Overlap beyond the capacity opens a task.
 
     Raises NotFound E-UNIT-NONE, Rejected E-DATE-ORDER.
     """
     unit = _unit(tx, code)
     if last_day < first_day:
         raise Rejected("E-DATE-ORDER", "the contract ends before it begins")
+    same = tx.scalar(
+        select(ContractRow.id).where(
+            ContractRow.code == code, ContractRow.tenant_id == tenant,
+            ContractRow.first_day == first_day, ContractRow.last_day == last_day,
+            ContractRow.terminated_on.is_(None),
+        )
+    )  # fmt: skip
+    if same is not None:
+        return same
     row = ContractRow(
         id=uuid7(clock.now()), code=code, tenant_id=tenant, first_day=first_day, last_day=last_day,
         registered_on=business_date(clock.now()),

@@ -16,6 +16,7 @@ from core.ids import uuid7
 from registry import sequences
 from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
 from registry.parameters import PILOT, Policy
+from registry.points import launch
 from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal
 from registry.residence.domain import ALLOWED, Basis, Channel, Kind, PermitType, State
 from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
@@ -128,9 +129,10 @@ def accept(
 ) -> str:
     """Line 3: papers seen, fee paid; returns the acceptance number on the receipt.
 
-    Raises E-ROLE, E-STATE, E-IDENTITY, E-MISSING, E-AC-*, E-FEE.
+    Raises E-ROLE, E-STAGE, E-POINTS-SHUT, E-STATE, E-IDENTITY, E-MISSING, E-AC-*, E-FEE.
     """
     require(actor, *CLERKS)
+    launch.require_accepting(tx, clock)
     row = get(tx, tracking)
     person = persons.get(tx, row.person_id)
     if person.identity_level < 1:

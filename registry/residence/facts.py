@@ -68,6 +68,12 @@ def in_force() -> ColumnElement[bool]:
     return and_(FactRow.superseded_at.is_(None), FactRow.withdrawn.is_(False))
 
 
+def told(tx: Tx, source: str, subject: str) -> bool:
+    """Whether a register said anything of this subject of its own yet."""
+    wanted = (FactRow.source == source, FactRow.subject == subject)
+    return tx.scalar(select(FactRow.seq).where(*wanted).limit(1)) is not None
+
+
 def successor(tx: Tx, code: str) -> str:
     """The code that stands today for `code`: people live on at the successor of a retired one."""
     for _ in range(MAX_SUCCESSIONS):
@@ -89,10 +95,20 @@ def add_ground(
 ) -> str:
     """A ground a reviewer saw proven (business, property, study, talent, dependant); returns its record.
 
-    `origin` of a DEPENDANT is the permit number of the person it depends on. Raises Rejected E-BASIS.
+    `origin` of a DEPENDANT is the permit number of the person it depends on. The same ground again is the same
+    record. Raises Rejected E-BASIS.
     """
     if basis is Basis.EMPLOYMENT:
         raise Rejected("E-BASIS", "employment comes from the employer's record only")
+    same = tx.scalar(
+        select(FactRow.record).where(
+            FactRow.source == "residence", FactRow.subject == person.id, FactRow.kind == basis,
+            FactRow.start == start, FactRow.end.is_(None) if end is None else FactRow.end == end,
+            FactRow.origin == origin, in_force(),
+        )
+    )  # fmt: skip
+    if same is not None:
+        return same
     record = uuid7(clock.now())
     tx.add(
         FactRow(

@@ -70,6 +70,7 @@ def confirm(tx: Tx, clock: Clock, permit_no: str, actor: Actor) -> None:
 
 def withdraw(tx: Tx, clock: Clock, permit_no: str, actor: Actor, evidence: str) -> None:
     """In person at a police station, while no replacement was ordered. Raises E-ROLE, E-REPLACED, E-LOSS."""
+    require(actor, Role.POLICE_CLERK)
     row = _open(tx, permit_no)
     permits.withdraw_loss(tx, clock, permit_no, actor, evidence)
     row.withdrawn_at = clock.now()

@@ -15,7 +15,7 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from registry import sequences
-from registry.identifiers import make_permit_no
+from registry.identifiers import DIVISION_DIGITS, make_permit_no
 from registry.parameters import PILOT, Policy
 from registry.residence import domain, outgoing
 from registry.residence.domain import CardState, ChipStatus, Hold, PermitType
@@ -64,10 +64,11 @@ def issue(
     actor: str,
     policy: Policy = PILOT,
 ) -> PermitRow:
-    """A new permit in status PENDING with ssn 1."""
-    today = business_date(clock.now())
+    """A new permit in status PENDING with ssn 1, numbered in the division of its address."""
+    today, division = business_date(clock.now()), application.address_code[:DIVISION_DIGITS]
+    serial = sequences.take(tx, f"permit-{division}-{today.year}")
     permit = PermitRow(
-        permit_no=make_permit_no(today.year, sequences.take(tx, f"permit-{today.year}")),
+        permit_no=make_permit_no(today.year, serial, division),
         person_id=application.person_id,
         type=kind,
         basis=application.basis,

@@ -130,7 +130,11 @@ def correct(
         check_name(name)
     if household_address:
         _check_household(household_address)
-    row.sealed = _sealed(tx, person_id, replace(personal(tx, row), **changed))
+    before = personal(tx, row)
+    after = replace(before, **changed)
+    if after == before:
+        return
+    row.sealed = _sealed(tx, person_id, after)
     tx.flush()
     events.append(
         tx, clock, "person.corrected", person_id, actor=actor.name, fields=sorted(changed)

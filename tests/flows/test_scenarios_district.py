@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from registry.identifiers import validate_address_code
+from registry.identifiers import validate_address_code, validate_permit_no
 from registry.pilot import rollout
 from registry.rental import address
 from registry.residence import applications, permits
@@ -24,5 +24,7 @@ def test_a_second_districts_people_apply_and_are_approved() -> None:
         permit_no, _ = town.hold_permit(tx, 0, date(2007, 4, 2))
         permit = permits.get(tx, permit_no)
         assert permit.address_code.startswith("440304")
+        assert permit_no.startswith("44030407")  # the number names the district of the address
+        assert validate_permit_no(permit_no).ok
         (row,) = tx.query(applications.ApplicationRow).filter_by(permit_no=permit_no).all()
         assert row.state == State.APPROVED

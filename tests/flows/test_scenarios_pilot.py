@@ -13,8 +13,9 @@ from registry.pilot import issues, opinions, parameters, stages, tasks, workflow
 from registry.pilot.issues import Cause, Source, System
 from registry.pilot.opinions import ChannelOfOpinion
 from registry.pilot.stages import Activity
-from registry.points import launch
+from registry.points import launch, readiness
 from registry.points.places import all_points
+from registry.points.readiness import Item
 from registry.residence.domain import State
 from registry.roles import Actor, Role
 from tests.flows.test_scenarios_points import make_ready
@@ -279,3 +280,23 @@ def test_t27_a_bad_card_leaves_the_list_and_no_launch_before_the_stage() -> None
         launch.reserve(tx, desk.town.clock, "first-day", [SERIAL], OFFICE)
         launch.inspect(tx, SERIAL, False, QC)
         assert launch.launch_list(tx, "first-day") == []
+
+
+def test_t26_nothing_is_accepted_before_the_opening() -> None:
+    """The gate stands in the acceptance itself: stage, then the points; afterwards the whole city accepts."""
+    town = city(APRIL.date())
+    with pytest.raises(Rejected, match="E-STAGE"), town.db.write() as tx:
+        town.apply(tx, 0)
+    town.go_to(date(2007, 5, 2))
+    with town.db.write() as tx:
+        readiness.note(tx, town.clock, "001", Item.POWER, True, "seen", OFFICE)
+    with pytest.raises(Rejected, match="E-POINTS-SHUT"), town.db.write() as tx:
+        town.apply(tx, 0)
+    for point in all_points():
+        make_ready(town.db, town.clock, point.code)
+    with town.db.write() as tx:
+        launch.open_points(tx, town.clock, OFFICE)
+        assert town.apply(tx, 0).startswith("001")
+    town.go_to(date(2008, 3, 1))
+    with town.db.write() as tx:
+        assert town.apply(tx, 1).startswith("001")

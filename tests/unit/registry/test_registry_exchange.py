@@ -18,6 +18,7 @@ from registry.rental import incoming as homes
 from registry.residence import permits
 from registry.residence.domain import Hold
 from registry.roles import Actor, Role
+from runtime import post
 from tests.registry_bench import CLERK, City, city
 from tests.registry_systems import Systems
 
@@ -342,3 +343,18 @@ def test_a_status_for_somebody_else_is_refused() -> None:
         assert delivery.deliver(tx, town.clock, "rental", homes.HANDLERS).taken == 0
         assert delivery.deliver(tx, town.clock, "employment", work.HANDLERS).refused == 1
         assert dead_letters.waiting(tx)[0].msg_id == sent.msg_id
+
+
+def test_the_post_of_an_installation_reaches_all_three_registers() -> None:
+    town = city()
+    with town.db.write() as tx:
+        permit_no, _ = town.hold_permit(tx, 0, date(2007, 4, 2))
+        permits.add_hold(tx, town.clock, permit_no, Hold.ADMIN, permits.Cause("t", "e"))
+        town.live_and_work(tx, 1, date(2007, 5, 7))
+    carried = post.carry(town.db, town.clock)
+    assert set(carried) == {"residence", "employment", "rental"}
+    assert carried["residence"].taken == 4  # a link and a fact from each of the other two
+    with town.db.read() as tx:
+        assert [row.status for row in tx.query(work.PermitNoteRow)] == ["SUSPENDED"]
+        assert [row.status for row in tx.query(homes.PermitNoteRow)] == ["SUSPENDED"]
+    assert all(one == delivery.Delivered() for one in post.carry(town.db, town.clock).values())

@@ -12,12 +12,25 @@ from core.errors import CityError
 from registry.dormancy import engine, objections, status, status_list
 from registry.employment import accounts, batches, feeds, inspections
 from registry.employment import service as employment
+from registry.exchange import catalogue, delivery
+from registry.exchange.messages import Envelope, Type
+from registry.exchange.tables import MessageRow
 from registry.rental import address, patrols, plates, quality, units
 from registry.rental import service as rental
-from registry.residence import applications, cards, fees, losses, permits, watchdog
+from registry.residence import applications, cards, facts, fees, losses, permits, persons, watchdog
 from registry.residence.domain import Hold, Kind, State
 from registry.roles import Actor, Role
-from tests.registry_bench import CLERK, OFFICE, REVIEWER, SERIALS, STATION, City, city
+from runtime import post
+from tests.registry_bench import (
+    CLERK,
+    OFFICE,
+    REVIEWER,
+    SERIALS,
+    STATION,
+    City,
+    city,
+    person_data,
+)
 
 OPERATOR = Actor.of("operator Fu", Role.EMPLOYER_OP)
 INSPECTOR = Actor.of("inspector Hu", Role.LABOUR_INSPECTOR)
@@ -45,7 +58,9 @@ class Scene:
             permit = permits.get(tx, self.permit_no)
             permit.handed_over = True
             permits.restate(tx, clock, permit, permits.Cause("clerk", "collected"))
-            self.stay = tx.query(rental.OccupancyRow).one().id
+            stay = tx.query(rental.OccupancyRow).one()
+            self.stay, self.occupant, self.holder = stay.id, stay.occupant_id, permit.person_id
+            self.stranger = persons.register(tx, clock, person_data(town.people[3]))
             self.waiting = town.apply(tx, 1)
             self.ready = town.apply(tx, 2)
             applications.verify(tx, clock, self.ready)
@@ -141,6 +156,40 @@ WRITES: dict[str, Write] = {
     "dormancy.object": (lambda s, tx: objections.file_objection(
         tx, s.town.clock, s.permit_no, Hold.EMP, HOLDER, "no")),
     "exchange.deliver": (lambda s, tx: s.town.deliver(tx)),
+    "employment.confirm_list": (lambda s, tx: accounts.confirm_list(
+        tx, s.town.clock, s.town.employers[0], OPERATOR)),
+    "employment.declare_zero": (lambda s, tx: accounts.declare_zero(
+        tx, s.town.clock, s.town.employers[1], CLERK)),
+    "employment.leavers": (lambda s, tx: batches.import_leavers(
+        tx, s.town.clock, s.town.employers[0],
+        f"id_no,end_date,end_reason\n{s.person(0)[0]},2007-05-08,01\n".encode(), OPERATOR)),
+    "employment.open_case": (lambda s, tx: inspections.open_case(
+        tx, s.town.clock, s.town.employers[1], INSPECTOR)),
+    "employment.find_worker": (lambda s, tx: inspections.find_worker(
+        tx, s.town.clock, s.case, *s.person(4), APRIL, INSPECTOR)),
+    "employment.count_heads": (lambda s, tx: inspections.count_heads(
+        tx, s.town.clock, s.case, 9, INSPECTOR)),
+    "rental.responsible": (lambda s, tx: units.register_responsible(
+        tx, s.town.clock, "PDY042172", "业主", "10000000001")),
+    "rental.contract": (lambda s, tx: units.sign_contract(
+        tx, s.town.clock, s.town.homes[0], s.occupant, APRIL, DAY)),
+    "rental.mismatch": (lambda s, tx: patrols.dispute(
+        tx, s.town.clock, s.stay, STATION, "another room")),
+    "residence.register": (lambda s, tx: persons.register(
+        tx, s.town.clock, person_data(s.town.people[5]))),
+    "residence.correct": (lambda s, tx: persons.correct(
+        tx, s.town.clock, s.holder, CLERK, phone="10000000002")),
+    "residence.photo": (lambda s, tx: persons.store_photo(
+        tx, s.town.clock, s.holder, s.town.people[0].portrait())),
+    "residence.save": (lambda s, tx: applications.save(
+        tx, s.town.clock, applications.Draft(
+            s.stranger, applications.Basis.STUDY, s.town.homes[3], "001"), CLERK)),
+    "residence.ground": (lambda s, tx: facts.add_ground(
+        tx, s.town.clock, persons.get(tx, s.holder), applications.Basis.STUDY, APRIL)),
+    "residence.loss_by_permit": (lambda s, tx: permits.report_loss(
+        tx, s.town.clock, s.permit_no, CLERK, evidence="telephone")),
+    "residence.lease": (lambda s, tx: permits.renew_lease(
+        tx, s.town.clock, s.permit_no, "terminal 1")),
 }  # fmt: skip
 
 
@@ -179,3 +228,53 @@ def test_a_write_that_is_sent_twice_has_one_effect(scene: Scene, name: str) -> N
             assert second == first
         assert everything(tx) == after_one
         before.rollback()
+
+
+# -- every interface of the catalogue -----------------------------------------------------------------------
+
+
+def a_message_of_every_type(town: City) -> list[Envelope]:
+    """What the three registers say in a busy week, in the order they said it."""
+    clock, (code, *_) = town.clock, town.homes
+    with town.db.write() as tx:
+        permit_no, job = town.hold_permit(tx, 0, APRIL)
+        other = town.live_and_work(tx, 1, APRIL)
+        stays = [row.id for row in tx.query(rental.OccupancyRow).order_by(rental.OccupancyRow.id)]
+        employment.correct(tx, clock, job, date(2007, 4, 3))
+        employment.end(tx, clock, job, DAY, "01")
+        employment.withdraw(tx, clock, other)
+        employment.close_employer(tx, clock, town.employers[2], DAY)
+        address.rename(tx, clock, code, "深盐路9号101房")
+        for officer in (STATION, CLERK):
+            patrols.verify(tx, clock, stays[0], officer)
+        address.merge(tx, clock, [code], town.homes[2])
+        rental.move_out(tx, clock, stays[0], DAY)
+        rental.withdraw(tx, clock, stays[1])
+        permits.add_hold(tx, clock, permit_no, Hold.ADMIN, permits.Cause("r", "e"))
+        employment.heartbeat(tx, clock)
+    with town.db.read() as tx:
+        rows = tx.query(MessageRow).order_by(MessageRow.recorded_at, MessageRow.msg_id)
+        return [delivery.load(tx, row.msg_id) for row in rows]
+
+
+def test_every_interface_of_the_catalogue_repeated_and_reordered_has_one_effect() -> None:
+    """By the inbox, which knows the ids; and by the handlers alone, as if the inbox had been lost."""
+    town = city(count=4)
+    messages = a_message_of_every_type(town)
+    assert {message.type for message in messages} == set(catalogue.all_interfaces()) == set(Type)
+    post.carry(town.db, town.clock)
+    with town.db.write() as tx:
+        before = everything(tx)
+        for consumer, handlers in post.CONSUMERS.items():
+            mine = [
+                one
+                for one in messages
+                if one.source != consumer and catalogue.concerns(one, consumer)
+            ]
+            assert mine, consumer
+            for message in (*reversed(mine), *mine):
+                assert not delivery.receive(tx, town.clock, consumer, message, handlers)
+            for message in (*reversed(mine), *mine):
+                if message.type in handlers:
+                    handlers[message.type](tx, town.clock, message)
+        assert everything(tx) == before
