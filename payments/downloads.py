@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
+import structlog
 from sqlalchemy import func, select, update
 
 from core import events
@@ -24,11 +25,14 @@ from payments.field_parts import (
     black_entry,
 )
 from payments.limits import HostProfile
+from payments.purse_data import instant_of
 from payments.tables import BlacklistEntryRow, BlacklistVersionRow, PurchaseRow, TerminalRow
 from registry.dormancy import status_list
 from registry.residence.gate import purse_blacklist
 
 DROPPED = "00"
+CLOCK_DIGITS, CLOCK_SECONDS = 14, 120
+_log = structlog.get_logger("purse.host")
 Entries = tuple[int, int, list[bytes]]  # base, version, entries
 
 
@@ -173,6 +177,8 @@ def status(tx: Tx, request: Request) -> Decision:
         counter = int(values["74"], 16) if "74" in values else None
     except (PartFault, ValueError):
         return refuse("30", store=False)
+    if "75" in values and not _note_clock(request, values["75"]):
+        return refuse("30", store=False)
     noted = _noted(request, {"waiting_records": waiting, "psam_counter": counter})
     incidents: tuple[Incident, ...] = ()
     if counter is not None:
@@ -183,6 +189,18 @@ def status(tx: Tx, request: Request) -> Decision:
     stale = request.terminal.blacklist < blacklist_version(tx)
     wanted = frames.LOAD_LIST if stale else frames.NOTHING
     return Decision("00", store=False, requirement=wanted, incidents=incidents, also=(noted,))
+
+
+def _note_clock(request: Request, told: str) -> bool:
+    """Log a terminal's clock that is more than two minutes off (I-19); False when it is no time."""
+    decimal = told.isascii() and told.isdecimal() and len(told) == CLOCK_DIGITS
+    at = instant_of(bytes.fromhex(told[:8]), bytes.fromhex(told[8:])) if decimal else None
+    if at is None:
+        return False
+    off = (at - request.at).total_seconds()
+    if abs(off) > CLOCK_SECONDS:
+        _log.warning("terminal clock off", terminal=request.message.terminal, seconds=round(off))
+    return True
 
 
 def _received(tx: Tx, request: Request) -> int:

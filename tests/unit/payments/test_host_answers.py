@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog.testing
 from sqlalchemy import select
 
 from payments import messages
@@ -181,3 +182,18 @@ def test_reused_keys_are_counted_by_day(
     terminal.sign_on()
     with host.db.read() as tx:
         assert tx.scalars(select(TerminalRow.key_reuses)).one() == 0
+
+
+@pytest.mark.parametrize(
+    ("clock", "code", "logged"),
+    [("20261128120130", "00", 0), ("20261129120000", "00", 1), ("20261301120000", "30", 0)],
+)
+def test_a_terminal_clock_that_is_off_is_logged(
+    terminal: LabTerminal, clock: str, code: str, logged: int
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        status = terminal.station.status(terminal.trace(), {"70": "0000", "75": clock})
+        assert terminal.ask(status).response == code
+    assert [one["seconds"] for one in lines if one["event"] == "terminal clock off"] == (
+        [86_400] * logged
+    )
