@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# fmt: off
 """Check the audit bundle of key ceremonies: off line, one file, nothing but Python's standard library (3.10 on).
 
     python verifier.py verify BUNDLE --trust trust.json [--json] [--remember]
@@ -7,7 +8,6 @@ The rules are hsm-and-ceremony.md 11 and 12. Each check is a function named afte
 all checks run, all findings are told. Exit status: 0 pass, 1 findings, 2 usage or unreadable input, 70 bug.
 The trust file is the auditor's own, never out of a bundle: vkey, genesis, nonce, last_seen (null or size and root).
 """
-# fmt: off
 import argparse, base64, functools, hashlib, itertools, json, os, re, sys, unicodedata  # noqa: E401, I001
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
