@@ -31,7 +31,7 @@ def verify(
         verdict = verifier.verify(bundle, known)
         if remember and verdict.verdict == "pass":
             verifier.remember(trust, known, verdict)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         note(f"cannot verify: {problem}")
         raise typer.Exit(EXIT_USAGE) from None
     if pdf is not None:
@@ -74,7 +74,7 @@ def lab(
 
     try:
         trials = list(run_lab(bundle, verifier.parse(read_small(trust)), out))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         note(f"cannot verify: {problem}")
         raise typer.Exit(EXIT_USAGE) from None
     rows: list[dict[str, Any]] = [

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core import merkle
 from core.clock import FixedClock
-from core.errors import Rejected
 from core.faults import catalogue
 from hsm_sim import canonical, note
 from hsm_sim.ceremony import verifier
-from hsm_sim.ceremony.desk import keep_copy
 from hsm_sim.ceremony.script import POLICY
 from hsm_sim.durable import LogUnavailable
 from hsm_sim.log import MAX_LINE_BYTES, AuditLog, LogDamaged
@@ -261,60 +258,6 @@ def test_a_line_has_a_limit(log):
     with pytest.raises(LogUnavailable):
         log.append("limit", {"until": "x", "what": "y" * MAX_LINE_BYTES})
     assert log.size == 1
-
-
-# the copy on another disk
-
-
-def copied(city, folder):
-    return (folder / "hsm-01.city.example.log.jsonl").read_bytes()
-
-
-def alarms(city):
-    return [event["body"]["what"] for event in city.hsm.log.events("limit")]
-
-
-def test_every_line_goes_to_the_copy_from_the_next_start_on(tmp_path):
-    city, folder = City(tmp_path / "hsm"), tmp_path / "usb"
-    folder.mkdir()
-    keep_copy(city.home, folder)
-    city.restart()
-    city.hold_all()
-    city.hsm.close()
-    assert copied(city, folder) == (city.home / "log.jsonl").read_bytes()
-
-
-def test_a_broken_copy_is_an_alarm_and_not_a_stop(tmp_path):
-    city, folder = City(tmp_path / "hsm"), tmp_path / "usb"
-    keep_copy(city.home, folder)
-    city.restart()
-    assert alarms(city) == ["copy of the log"]
-    city.hold_all()
-    folder.mkdir()
-    city.restart()
-    assert copied(city, folder) == (city.home / "log.jsonl").read_bytes()
-    shutil.rmtree(folder)
-    city.hsm.log.append("config", {"sha256": "0" * 64})
-    city.hsm.log.append("config", {"sha256": "1" * 64})
-    assert len(alarms(city)) == 2
-    trust = city.export(tmp_path / "bundle")
-    city.hsm.close()
-    assert verifier.verify(tmp_path / "bundle", trust).findings == []
-
-
-def test_a_copy_that_tells_another_story_stays_as_it_is(tmp_path):
-    city, folder = City(tmp_path / "hsm"), tmp_path / "usb"
-    folder.mkdir()
-    (folder / "hsm-01.city.example.log.jsonl").write_bytes(b"another story\n")
-    keep_copy(city.home, folder)
-    city.restart()
-    assert alarms(city) == ["copy of the log"]
-    assert copied(city, folder) == b"another story\n"
-    city.hsm.log.close()
-    for text in (b"{}", b"x", b'{"folder":1}'):
-        (city.home / "copy.json").write_bytes(text)
-        with pytest.raises(Rejected, match="LOG-COPY"):
-            city.restart()
 
 
 # counting
