@@ -130,8 +130,10 @@ def test_amounts_that_cannot_be(host: LabHost, terminal: LabTerminal, card: LabC
     upload(terminal, card.pay(0, terminal.psam, 2, "20261128100100"))
     upload(terminal, card.pay(500, terminal.psam, 3, "20261128100200"), amount=400)
     upload(terminal, card.pay(500, bytes(6), 4, "20261128100300"))
+    upload(terminal, card.pay(0xFFFFFFFF, terminal.psam, 5, "20261128100400"))
     host.judge.run()
-    assert found(host) == [("HELD", "A"), ("HELD", "A"), ("HELD", "A"), ("HELD", "P")]
+    flags = ("A", "A", "A", "P", "A")
+    assert found(host) == [("HELD", flag) for flag in flags]
     assert balance(host, card) == 10_000
 
 
