@@ -1,10 +1,12 @@
 """A small city for the registers' tests: an in-memory database, a clock that stands still, some people."""
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 
 from core.clock import SHANGHAI, FixedClock, business_date
-from core.db import Database, Tx
+from core.db import Database, Tx, metadata
 from registry import synthetic
 from registry.dormancy import engine, status, status_list, tables  # noqa: F401 - declare tables
 from registry.dormancy.engine import Swept
@@ -16,6 +18,7 @@ from registry.residence import applications, cards, persons
 from registry.residence.domain import Basis, PermitType, State
 from registry.roles import Actor, Role
 from registry.synthetic import Resident
+from tests.vault_bench import with_vault
 
 CLERK = Actor.of("clerk Chen", Role.POLICE_CLERK)
 STATION = Actor.of("clerk Wu", Role.STATION_CLERK)
@@ -118,10 +121,47 @@ def person_data(person: Resident) -> persons.PersonData:
 
 
 def city(start: date = date(2007, 5, 8), count: int = 4, db: Database | None = None) -> City:
-    """A city with ACTIVE addresses and three employers."""
-    if db is None:
-        db = Database("sqlite://")
-        db.create_tables()
+    """A city with ACTIVE addresses and three employers; without `db` a copy of one that was made before."""
+    if db is not None:
+        return _built(db, start, count)
+    kept, made = _kept(start, count, len(metadata.tables))
+    return City(
+        restored(kept), FixedClock(made.clock.now()), list(made.people), list(made.homes),
+        list(made.employers),
+    )  # fmt: skip
+
+
+def snapshot(db: Database) -> bytes:
+    """Everything in an in-memory database."""
+    return _connection(db).serialize()
+
+
+def restored(kept: bytes) -> Database:
+    """A new in-memory database with that in it."""
+    db = with_vault(Database("sqlite://"))
+    _connection(db).deserialize(kept)
+    return db
+
+
+def _connection(db: Database) -> sqlite3.Connection:
+    raw = db.engine.raw_connection()
+    try:
+        found = raw.driver_connection
+        assert isinstance(found, sqlite3.Connection)
+        return found
+    finally:
+        raw.close()
+
+
+@cache
+def _kept(start: date, count: int, _tables: int) -> tuple[bytes, City]:
+    db = Database("sqlite://")
+    db.create_tables()
+    made = _built(db, start, count)
+    return snapshot(db), made
+
+
+def _built(db: Database, start: date, count: int) -> City:
     clock = FixedClock(datetime(start.year, start.month, start.day, 1, tzinfo=UTC))
     places = synthetic.addresses(count)
     companies = synthetic.employers(3, places)

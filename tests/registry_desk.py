@@ -1,6 +1,8 @@
 """A desk with a reader for the registers' tests: the HSM's part, PIN entry, a card that can be torn out."""
 
+from dataclasses import replace
 from datetime import date, datetime
+from functools import cache
 from typing import ClassVar
 
 from cardos import spec
@@ -15,7 +17,7 @@ from cardos.residence_records import (
 )  # fmt: skip
 from cardos.slot import Slot
 from core import crypto
-from core.db import Tx
+from core.db import Tx, metadata
 from core.errors import DeviceFault, EvidenceMismatch
 from registry.dormancy import chip, status
 from registry.dormancy.desk import Scope
@@ -26,7 +28,7 @@ from registry.residence.gate import purse_gate
 from registry.services.manifest import shipped
 from registry.services.tables import EnrolmentRow, ServiceRow
 from tests import chip_bench
-from tests.registry_bench import SERIALS, acceptance_of, city
+from tests.registry_bench import SERIALS, acceptance_of, city, restored, snapshot
 
 SERIAL = SERIALS[0]
 CHIP = b"CHIP0001".hex().upper()
@@ -128,21 +130,30 @@ def live_and_used(tx: Tx, now: datetime, code: str, permit_no: str) -> None:
     )
 
 
+@cache
+def _waiting(_tables: int) -> tuple[bytes, tuple[str, str, cards.CardData]]:
+    """A city with one permit whose card waits at the point: the database, permit, job and card data."""
+    town = city()
+    with town.db.write() as tx:
+        permit_no, job = town.hold_permit(tx, 0, date(2007, 4, 2))
+        town.make_card(tx, permit_no, SERIAL, CHIP)
+        for code in ("labour", "rental"):
+            live_and_used(tx, town.clock.now(), code, permit_no)
+        data = cards.card_data(tx, acceptance_of(tx, permit_no))
+    return snapshot(town.db), (permit_no, job, data)
+
+
 class Desk23:
     """A city with one permit whose card waits at point 001, and a counter there."""
 
     def __init__(self) -> None:
-        self.town = city()
+        kept, made = _waiting(len(metadata.tables))
+        self.town = replace(city(), db=restored(kept))
+        self.permit_no, self.job, data = made
         self.slot = Slot("desk")
         self.chip = chip_bench.permit().card
         self.desk = BenchDesk()
         self.counter = Counter(self.town.db, self.town.clock, self.desk, self.slot, by_code("001"))
-        with self.town.db.write() as tx:
-            self.permit_no, self.job = self.town.hold_permit(tx, 0, date(2007, 4, 2))
-            self.town.make_card(tx, self.permit_no, SERIAL, CHIP)
-            for code in ("labour", "rental"):
-                live_and_used(tx, self.town.clock.now(), code, self.permit_no)
-            data = cards.card_data(tx, acceptance_of(tx, self.permit_no))
         self.slot.insert(self.chip)
         with_pending = status.pending_record(data, "001")
         self.look(
