@@ -62,18 +62,22 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1) -> CardData:
 
     Raises NotFound E-APPLICATION; Rejected E-STATE before approval, E-MISSING without a portrait.
     """
-    row = tx.scalar(select(ApplicationRow).where(ApplicationRow.acc_no == acc_no))
-    if row is None:
+    found = tx.execute(  # one question: a station asks it between two cards
+        select(ApplicationRow, PermitRow, PersonRow, PhotoRow, KnownAddressRow)
+        .join(PersonRow, PersonRow.id == ApplicationRow.person_id)
+        .outerjoin(PermitRow, PermitRow.permit_no == ApplicationRow.permit_no)
+        .outerjoin(PhotoRow, PhotoRow.ref == PersonRow.photo_ref)
+        .outerjoin(KnownAddressRow, KnownAddressRow.code == ApplicationRow.address_code)
+        .where(ApplicationRow.acc_no == acc_no)
+    ).one_or_none()
+    if found is None:
         raise NotFound("E-APPLICATION", "no such application")
-    if row.permit_no is None:
+    row, permit, person, photo, place = found
+    if permit is None:
         raise Rejected("E-STATE", "not approved", state=row.state, allowed="APPROVED")
-    permit = permits.get(tx, row.permit_no)
-    person = persons.get(tx, row.person_id)
-    personal = persons.personal(tx, person)
-    photo = None if person.photo_ref is None else tx.get(PhotoRow, person.photo_ref)
-    place = tx.get(KnownAddressRow, row.address_code)
-    if photo is None or place is None:
+    if None in (photo, place):
         raise Rejected("E-MISSING", "portrait or address is missing", items="photo, address")
+    personal = persons.personal(tx, person)
     return CardData(
         acc_no=acc_no,
         point=row.point,
