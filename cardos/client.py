@@ -130,8 +130,10 @@ class CardSession:
         """
         challenge = self.challenge(challenge_length)
         plain = request.command()
-        shell = replace(plain, cla=plain.cla | PROTECTED_CLASS, data=b"")
-        command = replace(shell, data=protector(challenge, shell.header, plain.data))
+        cla = plain.cla | PROTECTED_CLASS
+        head = bytes((cla, plain.ins, plain.p1, plain.p2))
+        data = protector(challenge, head, plain.data)
+        command = Command(cla, plain.ins, plain.p1, plain.p2, data, plain.le)
         response = self._exchange(command)
         if response.sw not in request.accepts:
             raise ChipError(response.sw, command.header)
@@ -161,14 +163,16 @@ class CardSession:
 
     def _exchange(self, command: Command) -> Response:
         response = self._transmit(command)
+        if response.sw & 0xFF00 != 0x6100:
+            return response
         data = response.data
         for _ in range(MAX_RESPONSE_PARTS):
-            if response.sw & 0xFF00 != 0x6100:
-                return Response(data, response.sw)
             response = self._transmit(
                 Command(CLA_ISO, Ins.GET_RESPONSE, 0x00, 0x00, le=response.sw & 0xFF)
             )
             data += response.data
+            if response.sw & 0xFF00 != 0x6100:
+                return Response(data, response.sw)
         raise DeviceFault("CARD-ANSWER", "the card never stopped announcing more data")
 
     def _transmit(self, command: Command) -> Response:

@@ -46,14 +46,12 @@ class Fci:
         """Read template 6F as TLV, never by offset; ValueError when it is not one."""
         if not data:
             return cls()
-        if find(data, 0x6F) is None:
+        template = find(data, 0x6F)
+        if template is None:
             raise ValueError("the answer to SELECT is no FCI template")
-        sfi = find(data, 0x6F, 0xA5, 0x88)
-        return cls(
-            find(data, 0x6F, 0x84) or b"",
-            find(data, 0x6F, 0xA5, 0x9F0C) or b"",
-            sfi[0] if sfi else None,
-        )
+        own = find(template, 0xA5) or b""
+        sfi = find(own, 0x88)
+        return cls(find(template, 0x84) or b"", find(own, 0x9F0C) or b"", sfi[0] if sfi else None)
 
 
 @dataclass(frozen=True)

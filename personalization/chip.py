@@ -12,6 +12,7 @@ challenge into a cryptogram (commands 32, 14, 30). Three calls make a card::
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from cardos.client import CardSession, ChipError, Protector
@@ -131,12 +132,12 @@ class ChipOrder:
     profile: tuple[DirectorySpec, ...] = PERMIT_PROFILE
     profile_version: int = PROFILE_VERSION
 
-    @property
+    @cached_property
     def factor(self) -> bytes:
         """Factor of every key of the card but the transport key (purse-card.md 12.4)."""
         return card_factor(asn_of(self.card_serial))
 
-    @property
+    @cached_property
     def transport(self) -> CardKey:
         """The key the chip was delivered with."""
         return CardKey(TRANSPORT_USAGE, f"lot-{self.lot}", 1, self.chip_serial)
