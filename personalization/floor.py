@@ -5,8 +5,9 @@ supervisor sets it going again. Stopping one station never touches another.
 """
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core import events
 from core.clock import Clock
@@ -58,16 +59,22 @@ def say(
     `journal_seq` is the last line of its journal: a batch does not close before that line is read.
     An event is appended only when the word changes.
     """
-    row = station(tx, name, lock=True)
-    changed = row.state != state
-    row.state, row.sentence, row.seen_at = state, sentence[:300], clock.now()
+    before = tx.execute(
+        select(StationRow.state, StationRow.journal_seq)
+        .where(StationRow.name == name)
+        .with_for_update()
+    ).one_or_none()
+    if before is None:
+        raise _unknown(name)
+    said: dict[str, Any] = {"state": state, "sentence": sentence[:300], "seen_at": clock.now()}
     if ribbon is not None:
-        row.ribbon = ribbon
+        said["ribbon"] = ribbon
     if ribbon_left is not None:
-        row.ribbon_left = ribbon_left
+        said["ribbon_left"] = ribbon_left
     if journal_seq is not None:
-        row.journal_seq = max(journal_seq, row.journal_seq or 0)
-    if changed:
+        said["journal_seq"] = max(journal_seq, before.journal_seq or 0)
+    tx.execute(update(StationRow).where(StationRow.name == name).values(said))
+    if before.state != state:
         events.append(
             tx,
             clock,
@@ -109,8 +116,12 @@ def station(tx: Tx, name: str, lock: bool = False) -> StationRow:
     """Raises NotFound W-STATION."""
     row = tx.get(StationRow, name, with_for_update=True if lock else None)
     if row is None:
-        raise NotFound("W-STATION", f"no station {name}", station=name)
+        raise _unknown(name)
     return row
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound("W-STATION", f"no station {name}", station=name)
 
 
 def may_work(tx: Tx, name: str) -> StationRow:

@@ -6,8 +6,9 @@ same line; a line that does not continue the chain is refused.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import insert, select, update
 
 from core.clock import Clock
 from core.db import Tx
@@ -20,45 +21,52 @@ WHOLE = (Step.FEED, Step.BIND, Step.CHIP, Step.PRINT, Step.EJECT)
 MAX_LINES = 10_000  # one call
 
 
-def take_in(tx: Tx, clock: Clock, entries: Sequence[Entry]) -> int:
-    """Enter the lines that are new; returns how many. Raises EvidenceMismatch J-CHAIN."""
-    if not entries:
-        return 0
+@dataclass(frozen=True)
+class Mark:
+    """The newest line taken in of a journal: its number and its hash; 0 and zeros for none."""
+
+    seq: int = 0
+    digest: str = FIRST_HASH
+
+
+def take_in(tx: Tx, clock: Clock, entries: Sequence[Entry], known: Mark | None = None) -> Mark:
+    """Enter the lines that are new; returns the newest now. `known`: what `mark` answered just before.
+
+    Raises EvidenceMismatch J-CHAIN.
+    """
     if len(entries) > MAX_LINES:
         raise AssertionError(f"at most {MAX_LINES} journal lines a call")
+    if not entries:
+        return known or Mark()
     check_chain(entries)
-    station = entries[0].station
-    newest = last_seq(tx, station)
-    _same_as_known(tx, [entry for entry in entries if entry.seq <= newest])
-    fresh = [entry for entry in entries if entry.seq > newest]
-    if fresh and not _continues(tx, fresh[0], newest):
+    station, now = entries[0].station, clock.now()
+    known = known or mark(tx, station)
+    _same_as_known(tx, [entry for entry in entries if entry.seq <= known.seq])
+    fresh = [entry for entry in entries if entry.seq > known.seq]
+    if not fresh:
+        return known
+    if (fresh[0].seq, fresh[0].previous) != (known.seq + 1, known.digest):
         raise EvidenceMismatch(
             "J-CHAIN", f"at line {fresh[0].seq}", station=station, seq=fresh[0].seq
         )
-    for entry in fresh:
-        tx.add(_row(entry))
-    row = tx.get(StationRow, station, with_for_update=True)
-    if row is not None:
-        row.journal_seq, row.seen_at = max(row.journal_seq or 0, entries[-1].seq), clock.now()
-    tx.flush()
-    return len(fresh)
-
-
-def _row(entry: Entry) -> JournalRow:
-    return JournalRow(
-        station=entry.station, sequence=entry.seq, at=entry.at, step=entry.step.value,
-        phase=entry.phase.value, work_order=entry.order, token=entry.token,
-        facts=json.dumps(dict(entry.facts), ensure_ascii=False, sort_keys=True),
-        previous=entry.previous, digest=entry.hash,
-    )  # fmt: skip
-
-
-def _continues(tx: Tx, entry: Entry, newest: int) -> bool:
-    known = tx.get(JournalRow, (entry.station, newest))
-    return (entry.seq, entry.previous) == (
-        newest + 1,
-        FIRST_HASH if known is None else known.digest,
+    tx.execute(insert(JournalRow), [_values(entry) for entry in fresh])
+    newest = Mark(fresh[-1].seq, fresh[-1].hash)
+    older = StationRow.journal_seq.is_(None) | (StationRow.journal_seq < newest.seq)
+    tx.execute(
+        update(StationRow)
+        .where(StationRow.name == station, older)
+        .values(journal_seq=newest.seq, seen_at=now)
     )
+    return newest
+
+
+def _values(entry: Entry) -> dict[str, str | int]:
+    return {
+        "station": entry.station, "sequence": entry.seq, "at": entry.at, "step": entry.step.value,
+        "phase": entry.phase.value, "work_order": entry.order, "token": entry.token,
+        "facts": json.dumps(dict(entry.facts), ensure_ascii=False, sort_keys=True),
+        "previous": entry.previous, "digest": entry.hash,
+    }  # fmt: skip
 
 
 def _same_as_known(tx: Tx, entries: Sequence[Entry]) -> None:
@@ -70,17 +78,21 @@ def _same_as_known(tx: Tx, entries: Sequence[Entry]) -> None:
             )
 
 
-def last_seq(tx: Tx, station: str) -> int:
-    """Number of the newest line taken in; 0 for none. A station sends what lies behind it."""
-    return (
-        tx.scalar(select(func.max(JournalRow.sequence)).where(JournalRow.station == station)) or 0
-    )
+def mark(tx: Tx, station: str) -> Mark:
+    """The newest line taken in. A station sends what lies behind it."""
+    found = tx.execute(
+        select(JournalRow.sequence, JournalRow.digest)
+        .where(JournalRow.station == station)
+        .order_by(JournalRow.sequence.desc())
+        .limit(1)
+    ).first()
+    return Mark() if found is None else Mark(*found)
 
 
 def unread(tx: Tx, station: str) -> bool:
     """Whether the station spoke of lines that were not taken in."""
     row = tx.get(StationRow, station)
-    return row is not None and (row.journal_seq or 0) > last_seq(tx, station)
+    return row is not None and (row.journal_seq or 0) > mark(tx, station).seq
 
 
 def lines(tx: Tx, work_order: str, token: int) -> list[JournalRow]:

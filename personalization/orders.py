@@ -169,14 +169,14 @@ def preflight(tx: Tx, work: WorkOrderRow) -> str:
     return data_digest(data)
 
 
-def unchanged(tx: Tx, work: WorkOrderRow) -> bool:
-    """Whether the register still says what was released, and still wants the card."""
+def unchanged(tx: Tx, work: WorkOrderRow) -> CardData | None:
+    """The card's data, while the register still says what was released and wants the card; else None."""
     try:
         data = cards.card_data(tx, work.acc_no)
     except CityError:
-        return False
+        return None
     cancelled = permits.get(tx, data.permit_no).status == ChipStatus.CANCELLED
-    return not cancelled and data_digest(data) == work.data_sha256
+    return None if cancelled or data_digest(data) != work.data_sha256 else data
 
 
 def face(data: CardData, card_serial: str) -> artwork.Record:

@@ -85,7 +85,6 @@ def bind(tx: Tx, clock: Clock, card: PlasticRow, card_serial: str, chip_serial: 
     serials.use(tx, card_serial, card.station, card.lot)
     card.card_serial, card.chip_serial = card_serial, chip
     walk(card, Place.BOUND)
-    tx.flush()
     cards.bind_card(tx, clock, card.acc_no, card_serial, chip, card.lot, card.station)
 
 

@@ -4,7 +4,7 @@ A station allocates from its block without the database. Every number ever lease
 a card, VOID, or still FREE in a station's block (I20).
 """
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core import events
 from core.clock import Clock
@@ -23,8 +23,6 @@ def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK
 
     Raises Rejected W-LOT when the lot is unknown.
     """
-    if tx.get(LotRow, lot) is None:
-        raise Rejected("W-LOT", "no such lot", lot=lot)
     mine = list(
         tx.scalars(
             select(SerialRow.card_serial)
@@ -34,6 +32,8 @@ def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK
     )
     if 2 * len(mine) >= min(count, BLOCK):  # the block is filled up when half of it is spent
         return mine
+    if tx.get(LotRow, lot) is None:
+        raise Rejected("W-LOT", "no such lot", lot=lot)
     fresh = []
     for _ in range(min(count, BLOCK) - len(mine)):
         serial = make_card_serial(lot, sequences.take(tx, f"card-{lot}"))
@@ -53,10 +53,15 @@ def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK
 
 def use(tx: Tx, card_serial: str, station: str, lot: str) -> None:
     """FREE to USED. Raises Rejected W-SERIAL when it is not this station's, not this lot's or not free."""
-    row = tx.get(SerialRow, card_serial, with_for_update=True)
-    if row is None or (row.station, row.lot, row.state) != (station, lot, FREE):
+    mine = (SerialRow.station == station) & (SerialRow.lot == lot) & (SerialRow.state == FREE)
+    used = tx.scalar(
+        update(SerialRow)
+        .where(SerialRow.card_serial == card_serial, mine)
+        .values(state=USED)
+        .returning(SerialRow.card_serial)
+    )
+    if used is None:
         raise Rejected("W-SERIAL", "the number is not free in the block", card=card_serial)
-    row.state = USED
 
 
 def burn(tx: Tx, card_serial: str, reason: str) -> None:

@@ -5,17 +5,16 @@ Whatever happens, the station knows or says that it does not know: a doubt becom
 card, never an optimistic "probably fine" (production.md 6). For one thread.
 """
 
-from concurrent.futures import Future
-
 from core.errors import CityError, Rejected, Unavailable
 from core.faults import explain
-from personalization import artwork, records
+from personalization import artwork
 from personalization.plastic import Spoil
 from personalization.states import SpoilCode
 from personalization.station_cycle import CardSpoiled, Cycle, Equipment, Job, WrongReader
 from personalization.station_desk import FRESH, Desk, Task, Told
 from personalization.station_journal import Step
 from personalization.station_outcome import End, Outcome, outcome_of
+from personalization.station_preparation import Preparation
 from personalization.station_recovery import HOPPER, REJECT
 from personalization.station_resume import Resume
 from personalization.station_states import ALLOWED, HOLDS_CARD, State, reason_of
@@ -40,12 +39,11 @@ class Station:
         self._desk = desk
         self._journal = equipment.journal
         self._cycle = Cycle(equipment)
-        self._studio = studio or Studio(template or artwork.released())
-        self._ahead: Future[None] | None = None
+        drawings = studio or Studio(template or artwork.released())
+        self._preparation = Preparation(equipment, desk, drawings)
         self._lang = lang
         self._state = State.OFFLINE
         self._job: Job | None = None
-        self._given: set[str] = _bound_serials(equipment)
         self.last: PrinterState | None = None
 
     @property
@@ -113,29 +111,7 @@ class Station:
             batch=claim.batch, tray=claim.tray, lot=claim.lot, template=claim.template,
             profile=claim.profile, data=claim.data_sha256, operator=claim.operator,
         )  # fmt: skip
-        self._job = self.prepare(task)
-
-    def prepare(self, task: Task, serial: str = "") -> Job:
-        """Data, script and both pictures; the card serial is set aside here and spent at the bind."""
-        chosen = serial or next(number for number in task.serials if number not in self._given)
-        drawn = self._studio.take(task.data)
-        bound = records.bind(
-            drawn.prepared, chosen, bytes(8), task.claim.lot, self._with.keys.status_mac
-        )
-        return Job(task.claim, chosen, self._studio.finish(drawn, bound.art), bound)
-
-    def _draw_next(self) -> None:
-        """While this card prints: the next one's data and pictures, by the thread that loads pictures."""
-        if self._ahead is not None:
-            problem = self._ahead.exception()
-            if problem is not None and not isinstance(problem, CityError):
-                raise problem  # a refusal is told again, and handled, when the card is claimed
-        self._ahead = self._with.loader.submit(self._draw_ahead)
-
-    def _draw_ahead(self) -> None:
-        data = self._desk.next_up(self._studio.waiting())
-        if data is not None:
-            self._studio.draw_ahead(data)
+        self._job = self._preparation.job(task)
 
     def _make(self) -> Outcome:
         """Drive the card from state to state until it is out, or somebody is needed."""
@@ -176,7 +152,7 @@ class Station:
             if not job.is_bound:
                 if not self._chip_is_new(job):
                     raise CardSpoiled("CHIP-KNOWN", SpoilCode.CH6, Step.FEED, "known chip")
-                self._given.add(job.serial)
+                self._preparation.spend(job.serial)
                 self._cycle.bind(job)
             self._go(State.ENCODING)
             self._cycle.encode(job, channel)
@@ -197,7 +173,7 @@ class Station:
 
     def _print(self, job: Job) -> None:
         self._go(State.PRINTING)
-        self._draw_next()
+        self._preparation.look_ahead()
         self._cycle.print(job, job.reload, lambda _panel: None)
         self._go(State.PRINTED)
         if not self._token_holds(job):
@@ -355,9 +331,8 @@ class Station:
         try:
             self._desk.attach(identity.serial, self._with.reader.name)
             self.last = self._with.printer.state()
-            clock = self._with.clock
             found = Resume(
-                self._journal, self._desk, self._cycle, self.prepare, clock.now, clock.monotonic
+                self._journal, self._desk, self._cycle, self._preparation.job, self._with.clock
             ).run(self.last)
         except BaseException:
             self._state = State.OFFLINE
@@ -417,8 +392,3 @@ class Station:
     ) -> Outcome:
         shown = fault or (Rejected(code) if code else None)
         return outcome_of(end, shown, job or self._job, self._lang)
-
-
-def _bound_serials(equipment: Equipment) -> set[str]:
-    """Card serials this station has spent, whether the database knows or not."""
-    return set(equipment.journal.facts(Step.BIND, "card"))

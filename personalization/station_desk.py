@@ -4,7 +4,7 @@ Nothing here touches a device, and nothing that touches a device runs inside one
 repeated. While the database is away all calls raise Unavailable; the journal remembers meanwhile.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from core.db import Database, Tx
 from core.errors import Rejected
 from personalization import floor, journal_import, serials, work
 from personalization.plastic import Spoil
-from personalization.station_journal import Entry, StationJournal
+from personalization.station_journal import StationJournal
 from personalization.tables import TrayRow, WorkOrderRow
 from personalization.work import Claim, Made, Seen
 from printer.port import PrinterState
@@ -78,12 +78,16 @@ class Desk:
         Raises Rejected W-STOPPED, W-DRAINING.
         """
         with self._db.write() as tx:
-            held = work.held(tx, self.station)
-            claim = held or work.claim(tx, self._clock, self.station, self.operator)
-            if claim is None:
-                return None
+            claim = work.held(tx, self.station)
+            if claim is not None:
+                data = cards.card_data(tx, claim.acc_no)
+            else:
+                found = work.next_card(tx, self._clock, self.station, self.operator)
+                if found is None:
+                    return None
+                claim, data = found
             block = serials.lease_block(tx, self._clock, self.station, claim.lot)
-            return Task(claim, cards.card_data(tx, claim.acc_no), tuple(block))
+            return Task(claim, data, tuple(block))
 
     def next_up(self, drawn: Collection[str]) -> CardData | None:
         """The first waiting card for this station's trays that nobody has drawn yet; a look, not a claim."""
@@ -202,6 +206,8 @@ class Desk:
             )  # fmt: skip
 
     def _import(self, tx: Tx) -> None:
-        lines: Sequence[Entry] = self._journal.after(journal_import.last_seq(tx, self.station))
+        known = journal_import.mark(tx, self.station)
+        lines = self._journal.after(known.seq)
         for start in range(0, len(lines), JOURNAL_PAGE):
-            journal_import.take_in(tx, self._clock, lines[start : start + JOURNAL_PAGE])
+            page = lines[start : start + JOURNAL_PAGE]
+            known = journal_import.take_in(tx, self._clock, page, known)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.clock import Clock
 from core.errors import DeviceFault
 from core.leases import Lease
 from personalization.states import SpoilCode
@@ -54,15 +55,13 @@ class Resume:
         desk: Desk,
         cycle: Cycle,
         prepare: Callable[[Task, str], Job],
-        now: Callable[[], datetime],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._journal = journal
         self._desk = desk
         self._cycle = cycle
         self._prepare = prepare
-        self._now = now
-        self._monotonic = monotonic
+        self._clock = clock
 
     def run(self, machine: PrinterState) -> Resumed:
         """Decide and bring the card into the state named. Moves a card only where the table says so."""
@@ -94,7 +93,9 @@ class Resume:
         if trace.cards_before >= 0:
             job.fed = max(int(trace.fed), machine.cards - trace.cards_before)
         fed_at = _when(lines, Step.FEED)
-        job.began = self._monotonic() - max(timedelta(0), self._now() - fed_at).total_seconds()
+        job.began = (
+            self._clock.monotonic() - max(timedelta(0), self._clock.now() - fed_at).total_seconds()
+        )
         job.out = trace.ejected
         job.seconds = int(_facts(lines, Step.EJECT).get("ms", 0)) / 1000
         if trace.spoil is not None:

@@ -36,6 +36,7 @@ from personalization.states import (
     step,
 )
 from personalization.tables import BatchHandRow, BatchRow, PlasticRow, TrayRow, WorkOrderRow
+from registry.residence.cards import CardData
 from registry.residence.domain import State
 from registry.roles import Actor, Role, require
 
@@ -98,11 +99,19 @@ def claim(
     Raises NotAllowed E-ROLE, NotFound W-STATION, Rejected W-STOPPED, W-DRAINING, and W-HOLDING while an
     earlier one is not reported (`held` gives it back after a restart).
     """
-    require(operator, Role.CARD_OPERATOR)
-    floor.may_work(tx, station)
     mine = held(tx, station)
     if mine is not None:
         raise Rejected("W-HOLDING", mine.work_order, station=station, work_order=mine.work_order)
+    found = next_card(tx, clock, station, operator, term)
+    return None if found is None else found[0]
+
+
+def next_card(
+    tx: Tx, clock: Clock, station: str, operator: Actor, term: timedelta = TERM
+) -> tuple[Claim, CardData] | None:
+    """As `claim`, for a station that holds nothing, with the data that were compared with the release."""
+    require(operator, Role.CARD_OPERATOR)
+    floor.may_work(tx, station)
     stale = 0
     for batch, tray in schedule.loaded(tx, clock, station):
         while stale < MAX_STALE:
@@ -110,8 +119,9 @@ def claim(
             if lease is None:
                 break
             row = by_id(tx, lease.item)
-            if orders.unchanged(tx, row):
-                return _take(tx, clock, row, batch, tray, operator, lease)
+            data = orders.unchanged(tx, row)
+            if data is not None:
+                return _take(tx, clock, row, batch, tray, operator, lease), data
             orders.renew_data(tx, clock, row)
             stale += 1
     return None
@@ -213,15 +223,16 @@ def made(tx: Tx, clock: Clock, claim: Claim, made: Made) -> None:
     journal_import.require_whole(
         tx, claim.work_order, claim.token, made.chip_serial, made.card_serial
     )
-    card = _making(tx, clock, row, claim, Seen(made.chip_serial, made.card_serial))
-    plastic.bind(tx, clock, card, made.card_serial, made.chip_serial)
-    plastic.walk(card, Place.EJECTED)
-    card.ended_at, card.cycle_seconds, card.ribbon = clock.now(), made.cycle_seconds, made.ribbon
-    step(row, WorkState.MADE, WORK_ALLOWED)
-    row.ended_at = clock.now()
-    leases.finish(tx, claim.lease)
-    orders.advance(tx, clock, row.acc_no, State.QC, claim.station)
-    tx.flush()
+    with tx.no_autoflush:  # no question in here is about what it writes: one flush for all of it
+        card = _making(tx, clock, row, claim, Seen(made.chip_serial, made.card_serial))
+        plastic.bind(tx, clock, card, made.card_serial, made.chip_serial)
+        plastic.walk(card, Place.EJECTED)
+        card.ended_at, card.cycle_seconds = clock.now(), made.cycle_seconds
+        card.ribbon = made.ribbon
+        step(row, WorkState.MADE, WORK_ALLOWED)
+        row.ended_at = clock.now()
+        leases.finish(tx, claim.lease)
+        orders.advance(tx, clock, row.acc_no, State.QC, claim.station)
     events.append(
         tx, clock, "card.personalized", made.card_serial, actor=claim.operator,
         station=claim.station, chip_serial=made.chip_serial, acc_no=row.acc_no,

@@ -133,7 +133,7 @@ class Centre:
         return Seen(self.next_chip(), block[0])
 
     def import_journal(self, tx: Tx, station: str) -> None:
-        newest = journal_import.last_seq(tx, station)
+        newest = journal_import.mark(tx, station).seq
         journal_import.take_in(tx, self.clock, self.diaries[station].entries[newest:])
 
     def make(self, claim: Claim, seen: Seen | None = None) -> Made:
@@ -173,21 +173,23 @@ class Centre:
             found.append(self.make(claim))
 
 
-def centre(db: Database, people: int = 4, blanks: int = 200) -> Centre:
-    """A centre with a settled city and a full vault; `db` has its tables."""
+def centre(db: Database, people: int = 4, blanks: int = 200, ordered: int = 0) -> Centre:
+    """A centre with a settled city and a full vault; `db` has its tables. `ordered` of its people applied."""
     clock = FixedClock(START)
     with db.write() as tx:
         made = Centre(db, clock, settlers.settle(tx, clock, people))
     with db.write() as tx:  # on PostgreSQL a reader sees only what is committed
         settlers.deliver_all(tx, clock)
     made.fill_vault(blanks)
+    if ordered:
+        made.order(*range(ordered))
     return made
 
 
 @cache
 def _shared() -> Database:
     """One database in memory for all tests: its statements are compiled once."""
-    db = Database("sqlite://")
+    db = with_vault(Database("sqlite://"))
     db.create_tables()
     return db
 
@@ -195,10 +197,9 @@ def _shared() -> Database:
 @cache
 def _ready(people: int, ordered: int) -> tuple[sqlite3.Connection, list[settlers.Settler]]:
     """A centre built once a run and kept aside: `ordered` of its people have an order."""
-    db = Database("sqlite://")
+    db = with_vault(Database("sqlite://"))
     db.create_tables()
-    made = centre(db, people)
-    made.order(*range(ordered))
+    made = centre(db, people, ordered=ordered)
     kept = sqlite3.connect(":memory:")
     _raw(db).backup(kept)
     db.close()

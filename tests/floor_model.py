@@ -5,41 +5,30 @@ refusal is fine, a broken invariant is not. `bring_home` ends a run: power on, e
 and closed with no unexplained difference (I13).
 """
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from core.db import Tx
-from core.errors import NotAllowed, NotFound, Rejected
 from personalization import (
     balance,
     batches,
-    commands,
     counts,
     destruction,
     dispatch,
-    floor,
     incidents,
     journal_import,
-    plastic,
     quality,
     receipt,
-    resolution,
     stock,
-    work,
 )
-from personalization.plastic import Spoil
-from personalization.states import BatchState, ParcelState, Place, SpoilCode, WorkState
+from personalization.states import BatchState, ParcelState, Place, WorkState
 from personalization.tables import (
     BatchRow,
-    IncidentRow,
     ParcelRow,
     PlasticRow,
     SpoilRow,
     StationRow,
-    TrayRow,
     WorkOrderRow,
 )
 from registry.points.places import by_code
@@ -49,238 +38,29 @@ from tests import floor_rules
 from tests.floor_bench import (
     KEEPER,
     LOT,
-    OFFICER,
     OPERATOR,
     OTHER_KEEPER,
     QC,
-    SECOND,
     SUPERVISOR,
-    Centre,
-    copied_centre,
 )
+from tests.floor_office import NAMES, Office, batches_in
 from tests.floor_stations import (
     BAG,
     FEEDER,
-    FLOOR,
     GONE,
     HOPPER,
-    INSIDE,
     REJECT,
-    Body,
     Cut,
-    ModelStation,
-    World,
 )
 
-NAMES = ("S1", "S2")
 CLERK = clerk_at(by_code("001"))
 GOOD_LOOK = dict.fromkeys(quality.Check, True)
 MAX_ROUNDS = 60
-SUMS_EVERY = 5
 OPEN = (WorkState.RELEASED, WorkState.CLAIMED, WorkState.MAKING, WorkState.UNCERTAIN)
 
 
-class FloorModel:
-    """The centre, the world and what a run remembers."""
-
-    def __init__(self, orders: int) -> None:
-        self.centre: Centre = copied_centre(people=orders, ordered=orders)
-        self.world = World()
-        self.centre.attach(*NAMES)
-        self.stations = {name: ModelStation(self.centre, self.world, name) for name in NAMES}
-        self.once_waste: set[str] = set()
-        self.looks = 0
-        self.seals: dict[str, tuple[str, str]] = {}
-        self.clicks: list[tuple[str, Callable[[], Any], Any]] = []
-        self.refused: dict[str, int] = {}
-        self.secrets = [
-            value
-            for settler in self.centre.settled
-            for value in (settler.resident.citizen_id, settler.resident.name)
-        ]
-
-    # -- helpers of a step -------------------------------------------------------------------------------
-
-    def do(self, act: Callable[[Tx], Any]) -> Any:
-        """One office act in a transaction; a refusal is remembered by its code and answered as None."""
-        try:
-            with self.centre.db.write() as tx:
-                return act(tx)
-        except (Rejected, NotAllowed, NotFound) as refusal:
-            self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
-            return None
-
-    def pick(self, query: Any, number: int) -> Any:
-        """One of the rows a query gives, by a random number; None of none."""
-        with self.centre.db.read() as tx:
-            rows = tx.scalars(query).all()
-        return rows[number % len(rows)] if rows else None
-
-    def check(self) -> None:
-        """All invariants now; the balances at every fifth look."""
-        self.looks += 1
-        with self.centre.db.read() as tx:
-            floor_rules.check_all(
-                tx, self.world, self.once_waste, self.secrets, sums=self.looks % SUMS_EVERY == 0
-            )
-
-    # -- the office --------------------------------------------------------------------------------------
-
-    def plan(self, limit: int, releaser: Actor) -> None:
-        """Plan a batch, release it by somebody (perhaps the planner: refused)."""
-        clock = self.centre.clock
-        number = self.do(lambda tx: batches.plan(tx, clock, OFFICER, limit=limit))
-        if number is not None:
-            self.do(lambda tx: batches.release(tx, clock, number, releaser))
-
-    def release(self, number: int, releaser: Actor) -> None:
-        batch = self.pick(_batches(BatchState.PLANNED), number)
-        if batch is not None:
-            self.do(lambda tx: batches.release(tx, self.centre.clock, batch, releaser))
-
-    def issue(self, number: int, station: str, quantity: int, second: Actor) -> None:
-        """Blanks to a station under a command id; the click is kept and may come again."""
-        batch = self.pick(_batches(BatchState.RELEASED, BatchState.RUNNING), number)
-        if batch is None:
-            return
-        click = f"click-{len(self.clicks)}"
-        values = {"batch": batch, "station": station, "quantity": quantity}
-
-        def give() -> Any:
-            return self.do(
-                lambda tx: commands.once(
-                    tx, self.centre.clock, click, "stock.issue", values,
-                    lambda: {"tray": stock.issue(
-                        tx, self.centre.clock, batch, station, LOT, quantity, KEEPER, second
-                    )},
-                )
-            )  # fmt: skip
-
-        answer = give()
-        if answer is not None:
-            self.world.load(self.centre, batch, station, quantity)
-            self.clicks.append((click, give, answer))
-
-    def double_click(self, number: int) -> None:
-        """An old command again: the same answer, nothing happens."""
-        if self.clicks:
-            _, again, answer = self.clicks[number % len(self.clicks)]
-            assert again() == answer, "a double click had a second effect"
-
-    def give_back(self, number: int) -> None:
-        """Blanks of a tray, as many as really lie there, go back to the vault."""
-        tray = self.pick(select(TrayRow.id).order_by(TrayRow.id), number)
-        if tray is not None:
-            self._return(tray)
-
-    def _return(self, tray: str) -> None:
-        with self.centre.db.read() as tx:
-            row = tx.get(TrayRow, tray)
-            assert row is not None
-            wanted, batch, station = balance.left(tx, tray), row.batch, row.station
-        bodies = self.world.at(FEEDER, batch=batch, station=station)[:wanted]
-        if not bodies or self.stations[station].claim is not None:
-            return
-        if self.do(
-            lambda tx: [
-                stock.give_back(tx, self.centre.clock, tray, len(bodies), KEEPER, OTHER_KEEPER)
-            ]
-        ):
-            self.world.bodies = [body for body in self.world.bodies if body not in bodies]
-
-    def pause_or_resume(self, number: int) -> None:
-        batch = self.pick(_batches(BatchState.RUNNING, BatchState.PAUSED), number)
-        if batch is None:
-            return
-        with self.centre.db.read() as tx:
-            running = batches.get(tx, batch, lock=False).state == BatchState.RUNNING
-        step = batches.pause if running else batches.resume
-        self.do(lambda tx: step(tx, self.centre.clock, batch, SUPERVISOR))
-
-    def steal_blank(self, number: int) -> None:
-        """A blank disappears from a feeder: only a count can find out."""
-        blanks = self.world.at(FEEDER)
-        if blanks:
-            blanks[number % len(blanks)].where = GONE
-
-    def clear(self, station: str) -> None:
-        self.do(lambda tx: floor.clear(tx, self.centre.clock, station, SUPERVISOR))
-
-    # -- uncertain cards and silent stations -------------------------------------------------------------
-
-    def declare_lost(self, name: str, journal_gone: bool) -> None:
-        """Time passes and two people give a station up."""
-        with self.centre.db.read() as tx:
-            held = work.held(tx, name)
-        if held is None:
-            return
-        self.centre.clock.advance(work.TERM + timedelta(seconds=1))
-        if not journal_gone:
-            self.do(lambda tx: self.centre.import_journal(tx, name))
-        self.do(
-            lambda tx: resolution.declare_lost(
-                tx, self.centre.clock, held.work_order, SUPERVISOR, SECOND,
-                journal_gone=journal_gone,
-            )
-        )  # fmt: skip
-
-    def resolve(self, number: int) -> None:
-        """Two people look for an uncertain card and say what they found."""
-        row = self.pick(
-            select(WorkOrderRow.id).where(WorkOrderRow.state == WorkState.UNCERTAIN), number
-        )
-        if row is None:
-            return
-        with self.centre.db.write() as tx:
-            card = next(one for one in plastic.of_work_order(tx, row) if one.feed == 1)
-            chip, station, place = card.chip_serial, card.station, card.place
-        body = next((one for one in self.world.bodies if chip and one.chip == chip), None)
-        if (
-            chip is None
-        ):  # nobody knows its chip: an inked card of this station in no record, or a blank
-            body = self._stray_body(station)
-        clock = self.centre.clock
-        if body is None or body.where in (GONE, FEEDER):
-            if place == Place.FED and body is not None:
-                return  # it was never fed: the count will show it
-            self.do(lambda tx: resolution.not_found(tx, clock, row, SUPERVISOR, KEEPER))
-            return
-        good = body.where == HOPPER and body.whole and body.printed != ""
-        found = good and self.do(
-            lambda tx: resolution.found_good(
-                tx, clock, row, body.chip, body.printed, SUPERVISOR, KEEPER
-            ) or True
-        )  # fmt: skip
-        if not found:
-            waste = Spoil(SpoilCode.UN1, "search", "search-box", body=body.chip)
-            if self.do(
-                lambda tx: [resolution.found_bad(tx, clock, row, waste, SUPERVISOR, KEEPER)]
-            ):
-                body.where, body.whole = REJECT, False
-
-    def _stray_body(self, station: str) -> Body | None:
-        with self.centre.db.read() as tx:
-            known = set(tx.scalars(select(PlasticRow.chip_serial)))
-            bodies = set(tx.scalars(select(SpoilRow.body)))
-        for where in (INSIDE, HOPPER, REJECT, FLOOR):
-            for body in self.world.at(where, station=station):
-                if body.chip not in known | bodies:
-                    return body
-        return None
-
-    def resolve_stray(self, number: int) -> None:
-        """A lost card's incident: it is found as waste, or stays missing."""
-        row = self.pick(
-            select(IncidentRow.subject).where(
-                IncidentRow.kind == incidents.LOST, IncidentRow.closed_at.is_(None)
-            ),
-            number,
-        )
-        if row is None:
-            return
-        self.do(
-            lambda tx: resolution.stray_found(tx, self.centre.clock, row, None, SUPERVISOR, KEEPER)
-        )
+class FloorModel(Office):
+    """The office, and everything behind the machines: inspection, parcels, waste, counts, the end of a run."""
 
     # -- quality, parcels, waste -------------------------------------------------------------------------
 
@@ -384,13 +164,13 @@ class FloorModel:
     # -- the end of a batch ------------------------------------------------------------------------------
 
     def finish(self, number: int) -> None:
-        batch = self.pick(_batches(BatchState.RUNNING, BatchState.PAUSED), number)
+        batch = self.pick(batches_in(BatchState.RUNNING, BatchState.PAUSED), number)
         if batch is not None:
             self.do(lambda tx: batches.finish(tx, self.centre.clock, batch, OPERATOR))
 
     def count(self, number: int, slip: int) -> None:
         """Count what is really there, perhaps miscount; a second person counts again."""
-        batch = self.pick(_batches(BatchState.FINISHED), number)
+        batch = self.pick(batches_in(BatchState.FINISHED), number)
         if batch is None or any(one.claim is not None for one in self.stations.values()):
             return
         with self.centre.db.read() as tx:
@@ -424,7 +204,7 @@ class FloorModel:
 
     def close(self, number: int, closer: Actor) -> None:
         """Return what is left and close, perhaps by somebody who may not."""
-        batch = self.pick(_batches(BatchState.COUNTED), number)
+        batch = self.pick(batches_in(BatchState.COUNTED), number)
         if batch is None:
             return
         bodies = self.world.at(FEEDER, batch=batch)
@@ -442,9 +222,9 @@ class FloorModel:
         """Every journal once more from its first line: nothing new (I11)."""
         for name, diary in self.centre.diaries.items():
             with self.centre.db.write() as tx:
-                known = journal_import.last_seq(tx, name)
+                known = journal_import.mark(tx, name).seq
                 journal_import.take_in(tx, self.centre.clock, diary.entries[:known])
-                assert journal_import.last_seq(tx, name) == known, "I11"
+                assert journal_import.mark(tx, name).seq == known, "I11"
 
     # -- the end of a run --------------------------------------------------------------------------------
 
@@ -463,11 +243,11 @@ class FloorModel:
         else:
             raise AssertionError(f"the floor does not come to rest: {self._unrest()}")
         with self.centre.db.read() as tx:
-            open_ones = list(tx.scalars(_batches(BatchState.RUNNING, BatchState.PAUSED)))
+            open_ones = list(tx.scalars(batches_in(BatchState.RUNNING, BatchState.PAUSED)))
         for _ in open_ones:
             self.finish(0)
         for _ in range(MAX_ROUNDS):
-            if self.pick(_batches(BatchState.FINISHED, BatchState.COUNTED), 0) is None:
+            if self.pick(batches_in(BatchState.FINISHED, BatchState.COUNTED), 0) is None:
                 break
             self.count(0, 0)
             self.sign_differences()
@@ -475,7 +255,7 @@ class FloorModel:
         self.check()
         with self.centre.db.read() as tx:
             left = tx.scalars(
-                _batches(
+                batches_in(
                     BatchState.RUNNING, BatchState.PAUSED, BatchState.FINISHED, BatchState.COUNTED
                 )
             ).all()
@@ -499,7 +279,7 @@ class FloorModel:
             station.report()
             station.take()
         with self.centre.db.read() as tx:
-            paused = list(tx.scalars(_batches(BatchState.PAUSED)))
+            paused = list(tx.scalars(batches_in(BatchState.PAUSED)))
         for batch in paused:
             self.do(
                 lambda tx, batch=batch: batches.resume(tx, self.centre.clock, batch, SUPERVISOR)
@@ -509,7 +289,7 @@ class FloorModel:
     def _feed_hungry(self) -> None:
         """Batches with work and no blanks get a tray."""
         with self.centre.db.read() as tx:
-            numbers = list(tx.scalars(_batches(BatchState.RUNNING, BatchState.RELEASED)))
+            numbers = list(tx.scalars(batches_in(BatchState.RUNNING, BatchState.RELEASED)))
             hungry = [
                 number
                 for number in numbers
@@ -553,10 +333,6 @@ class FloorModel:
         with self.centre.db.read() as tx:
             left = tx.scalars(select(WorkOrderRow.id).where(WorkOrderRow.state.in_(OPEN))).all()
             return bool(left)
-
-
-def _batches(*states: BatchState) -> Any:
-    return select(BatchRow.number).where(BatchRow.state.in_(states)).order_by(BatchRow.number)
 
 
 def _parcels(*states: ParcelState) -> Any:

@@ -192,7 +192,7 @@ def _closed(tx: Tx) -> None:
         sums = balance.batch_balance(tx, batch.number)
         assert (sums.left, sums.in_work, sums.difference) == (0, 0, 0), "I9"
     for name in tx.scalars(select(StationRow.name)):
-        assert journal_import.last_seq(tx, name) >= 0
+        assert journal_import.mark(tx, name).seq >= 0
 
 
 def _parcels(tx: Tx) -> None:

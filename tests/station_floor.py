@@ -201,7 +201,7 @@ def _released(stations: int, people: int, tray: int, orders: int) -> bytes:
     """A database file in that state; made once for each size."""
     with TemporaryDirectory() as place:
         path = Path(place) / "city.db"
-        db = Database(f"sqlite:///{path}")
+        db = with_vault(Database(f"sqlite:///{path}"))
         db.create_tables()
         _release(db, [f"S{number}" for number in range(1, stations + 1)], people, tray, orders)
         with db.engine.connect() as connection:

@@ -265,7 +265,7 @@ def test_a_batch_with_unread_journal_lines_stays_open(town: Centre) -> None:
     count_all(town, number)
     with town.db.write() as tx:
         stock.give_back(tx, town.clock, tray, 7, KEEPER, OTHER_KEEPER)
-        last = journal_import.last_seq(tx, "S1")
+        last = journal_import.mark(tx, "S1").seq
         floor.say(tx, town.clock, "S1", "READY", journal_seq=last + 1)
         with pytest.raises(Rejected, match="W-JOURNAL-UNREAD"):
             batches.close(tx, town.clock, number, SUPERVISOR)
