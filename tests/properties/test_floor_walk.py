@@ -7,7 +7,9 @@ import os
 
 import pytest
 
-from tests.floor_walk import Walk
+from core.db import Database
+from tests.floor_bench import centre
+from tests.floor_walk import EPOCH, ORDERS, Walk
 
 
 @pytest.mark.slow
@@ -25,3 +27,12 @@ def test_a_long_walk_meets_everything_and_breaks_no_rule(seed: int) -> None:
     seen = Walk(seed).run(int(os.environ.get("FLOOR_STEPS", "600")))
     for wanted in ("EJECTED", "COUNTED", "UNCERTAIN", "DIFFERENCE", "AT_POINT", "refused E-SOD"):
         assert seen[wanted], f"{wanted} never happened: {seen}"
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("seed", [21, 22])
+def test_a_walk_on_postgresql_breaks_no_rule(postgres: Database, seed: int) -> None:
+    """One floor, as long as one lives; there rows are locked, and statements wait for each other."""
+    seen = Walk(seed, fresh=lambda: centre(postgres, ORDERS, ordered=ORDERS)).run(EPOCH)
+    assert seen["EJECTED"], seen

@@ -86,6 +86,7 @@ def test_a_double_feed_is_looked_for_by_two(tmp_path: Path) -> None:
         assert people.violations(orders=1) == []
 
 
+@pytest.mark.slow
 def test_a_chip_that_comes_back_is_rejected(tmp_path: Path) -> None:
     with floor(tmp_path, people=2, tray=5, out=None) as bays:
         (bay,) = bays

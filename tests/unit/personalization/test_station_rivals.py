@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from core import leases
@@ -160,6 +161,7 @@ def test_one_byte_in_ten_thousand_is_garbled(tmp_path: Path) -> None:
         assert people.close() == []
 
 
+@pytest.mark.slow
 def test_a_line_ten_times_better_costs_little(tmp_path: Path) -> None:
     with floor(tmp_path, people=2, tray=8, out=None) as bays:
         (bay,) = bays
