@@ -197,3 +197,39 @@ def act(
     with opened(data) as services, services.db.read() as tx:
         pdf.write_bytes(papers.destruction_act(tx, number, copy))
     result(str(pdf))
+
+
+@app.command("receipt")
+def receipt(
+    card: Annotated[str, typer.Argument(help="Card serial, or the text of its symbol.")],
+    clerk: Annotated[str, typer.Option("--clerk", help="Who handed it over.")],
+    pdf: Annotated[Path, typer.Option("--pdf", help="Write the paper here.")],
+    old_card: Annotated[bool, typer.Option("--old-card", help="The old card was taken.")] = False,
+    copy: Copy = 1, data: Data = DEFAULT_DATA,
+) -> None:  # fmt: skip
+    """The paper a holder signs for a card that was handed over. 领取回执。"""
+    from personalization import quality
+    from personalization.documents import papers
+
+    with opened(data) as services, services.db.read() as tx:
+        serial = quality.read_qr(card)
+        pdf.write_bytes(papers.hand_over_receipt(tx, serial, clerk, old_card, copy))
+    result(str(pdf))
+
+
+@app.command("box")
+def box(
+    name: Annotated[str, typer.Argument(help="Box number, as S1-reject.")],
+    station: Annotated[str, typer.Option("--station", help="Whose box it is.")],
+    seals: Annotated[tuple[str, str], typer.Option("--seals", help="Both seals' numbers.")],
+    pdf: Annotated[Path, typer.Option("--pdf", help="Write the paper here.")],
+    copy: Copy = 1, data: Data = DEFAULT_DATA,
+) -> None:  # fmt: skip
+    """The label of a reject box that is put up today. 废卡盒标签。"""
+    from core.clock import SHANGHAI
+    from personalization.documents import papers
+
+    with opened(data) as services:
+        opened_on = services.clock.now().astimezone(SHANGHAI).strftime(papers.DAY)
+    pdf.write_bytes(papers.box_label(name, station, opened_on, seals, copy))
+    result(str(pdf))

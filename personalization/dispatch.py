@@ -130,9 +130,14 @@ def manifest(tx: Tx, number: str) -> list[Line]:
     found = []
     for scan in scans(tx, number, PACK):
         card = plastic.by_serial(tx, scan.card_serial, lock=False)
-        name = persons.personal(tx, applications.applicant(tx, card.acc_no)).name
-        found.append(Line(scan.position, scan.card_serial, f"{name[:1]}**", card.acc_no[-6:]))
+        holder = masked_holder(tx, card.acc_no)
+        found.append(Line(scan.position, scan.card_serial, holder, card.acc_no[-6:]))
     return found
+
+
+def masked_holder(tx: Tx, acc_no: str) -> str:
+    """The applicant's name as papers show it: its first character (production.md 13)."""
+    return f"{persons.personal(tx, applications.applicant(tx, acc_no)).name[:1]}**"
 
 
 def manifest_digest(tx: Tx, number: str) -> str:

@@ -21,6 +21,7 @@ from personalization.documents import code128
 from personalization.shift import ShiftReport
 from personalization.states import ParcelState, Place
 from registry.points.places import by_code
+from registry.residence import cards
 
 CENTRE_ZH, CENTRE_EN = "特种证件制作中心", "Card production centre"
 DAY, MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
@@ -86,11 +87,14 @@ def hand_over_receipt(
 ) -> bytes:
     """A5 for the holder's signature. Raises NotFound W-CARD; Rejected W-STATE before the hand-over."""
     card = plastic.by_serial(tx, card_serial, lock=False)
-    if card.place != Place.HANDED_OVER:
+    issued_at = cards.by_serial(tx, card_serial).issued_at
+    if card.place != Place.HANDED_OVER or issued_at is None:
         raise Rejected("W-STATE", "not handed over", state=card.place, allowed=Place.HANDED_OVER)
     facts = {
-        "card_serial": card_serial, "acc_tail": card.acc_no[-6:], "clerk": clerk,
-        "old": old_card_taken, "chip_tail": (card.chip_serial or "")[-4:], "copy": copy,
+        "card_serial": card_serial, "holder": dispatch.masked_holder(tx, card.acc_no),
+        "acc_tail": card.acc_no[-6:], "clerk": clerk, "old": old_card_taken,
+        "at": issued_at.astimezone(SHANGHAI).strftime(MINUTE),
+        "chip_tail": (card.chip_serial or "")[-4:], "copy": copy,
     }  # fmt: skip
     return _pdf("receipt", facts)
 

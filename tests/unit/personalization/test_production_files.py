@@ -13,10 +13,22 @@ from PIL import Image
 
 from core.errors import EvidenceMismatch, NotAllowed, Rejected
 from core.events import EventRow
-from personalization import batches, destruction, exports, kpi, orders, paper_intake, shift, trace
+from personalization import (
+    batches,
+    destruction,
+    exports,
+    kpi,
+    orders,
+    paper_intake,
+    plastic,
+    shift,
+    trace,
+)
 from personalization.documents import code128, papers
 from personalization.paper_intake import Folder
+from personalization.states import Place
 from registry.points.places import by_code
+from registry.residence import cards
 from registry.residence.domain import State
 from registry.residence.tables import ApplicationRow
 from registry.roles import Actor, Role
@@ -236,7 +248,16 @@ def test_papers_have_the_same_bytes_for_the_same_facts(town: Centre) -> None:
         tx.flush()
         act = destruction.destroy(tx, town.clock, [card.card], "punched", KEEPER, OTHER_KEEPER)
         report = shift.report(tx, START - HOURS, START + HOURS)
+        handed = next(one for one in trace.find(tx, number) if one.place == "EJECTED")
+        assert handed.card_serial is not None
+        with pytest.raises(Rejected, match="W-STATE"):
+            papers.hand_over_receipt(tx, handed.card_serial, CLERK.name, False)
+        plastic.by_serial(tx, handed.card_serial).place = Place.HANDED_OVER
+        cards.by_serial(tx, handed.card_serial).issued_at = START
         made = {
+            "receipt": lambda copy: papers.hand_over_receipt(
+                tx, handed.card_serial, CLERK.name, True, copy
+            ),
             "traveller": lambda copy: papers.traveller(tx, number, copy),
             "act": lambda copy: papers.destruction_act(tx, act, copy),
             "shift": lambda copy: papers.shift_report(report, copy),
