@@ -82,6 +82,18 @@ def test_psam_keys_are_for_the_role_of_terminals(bench: KnownKeys) -> None:
     assert ask(bench, request, Role.TERMS) == "28"
 
 
+def test_a_master_goes_into_a_psam_only_when_its_ceremony_said_so(bench: KnownKeys) -> None:
+    """R-44: exportability S, and a PSAM's own control key above it."""
+    line = bench.load("psam-dcck", bytes(range(21, 37)), "T2", "19", "X", scope="psam")
+    header, record = bytes.fromhex("84D400011C"), b"\x22\x01\x00"
+    for kid, material, export, code in (
+        ("dpk-01", KEY, "N", "AA"), ("dpk-02", KEY[::-1], "E", "AA"), ("dpk-03", ZONE[:16], "S", "17"),
+    ):  # fmt: skip
+        master = bench.load(kid, material, "T2", "10", "X", export=export)
+        request = terminal.ProtectPsamKey(master, (), line, (CARD,), CARD, header, record)
+        assert ask(bench, request, Role.TERMS) == code  # 17: allowed, but no batch is open
+
+
 def test_bare_card_keys_leave_under_tdes_only(bench: KnownKeys) -> None:
     master = bench.load("dlk", KEY, "T2", "11", "X", export="E")
     transport = bench.load("bureau", ZONE, "A3", "K0", "E")
