@@ -144,6 +144,21 @@ def test_an_old_key_file_beside_a_newer_log_is_refused(home: Path, made: HsmCity
     hsm.close()
 
 
+def test_a_key_file_of_a_forked_log_is_refused(home: Path, made: HsmCity) -> None:
+    """The same keys in the same states, but another past: two copies of one HSM went on apart."""
+    other = home.parent / "other"
+    shutil.copytree(home, other)
+    for place, reason in ((home, "here"), (other, "there")):
+        hsm = open_and_unlock(place, made)
+        hsm.suspend("purse-dlk-01", reason)
+        hsm.close()
+    (home / "keystore.json").write_bytes((other / "keystore.json").read_bytes())
+    hsm = Hsm.open(home, FixedClock(START))
+    with pytest.raises(CityError, match="HSM-STORE"):
+        hsm.unlock(made.city.unlock_secrets)
+    hsm.close()
+
+
 def test_an_old_log_beside_a_newer_lmk_file_is_refused(home: Path, made: HsmCity) -> None:
     """R-28: restoring only the log is noticed at the start, before anybody unlocks."""
     old = {path: path.read_bytes() for path in (home / "log.jsonl", home / "head.json")}
