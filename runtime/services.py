@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.clock import Clock, SystemClock
 from core.db import Database
+from core.errors import CityError
 from core.faults import PACKAGES
 from hsm_sim.client import KeySlots, Role
 from hsm_sim.tcp import TcpHsm, roles_of
@@ -58,13 +59,20 @@ def build(settings: Settings, clock: Clock | None = None) -> Services:
         settings.data.mkdir(parents=True, exist_ok=True)
     declare_tables()
     db = Database(settings.database)
-    db.create_tables()
-    hsm = _personal_data(settings, db) if settings.hsm else None
+    try:
+        db.create_tables()
+        hsm = _personal_data(settings, db) if settings.hsm else None
+    except CityError:
+        db.close()
+        raise
     return Services(settings, db, clock or SystemClock(), hsm)
 
 
 def _personal_data(settings: Settings, db: Database) -> TcpHsm:
-    """Connect the registers' vault. Raises NotFound HSM-SLOTS, HSM-NO-KEY; the HSM is asked when first needed."""
+    """Connect the registers' vault; the HSM is asked when first needed.
+
+    Raises NotFound HSM-SLOTS, HSM-NO-KEY (the directory), NotAllowed HSM-TLS (the certificate).
+    """
     slots = KeySlots.load(settings.hsm_slots)
     host, _, port = settings.hsm.rpartition(":")
     hsm = TcpHsm(host, int(port), roles_of(settings.hsm_certificates, (Role.DATA,)))

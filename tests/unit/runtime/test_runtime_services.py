@@ -4,10 +4,16 @@ import ast
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import inspect
 
+from core.clock import SystemClock
 from core.db import Database, metadata
+from core.errors import NotFound, Unavailable
 from core.faults import PACKAGES
+from hsm_sim.certificates import make_certificates
+from hsm_sim.client import KeySlot, KeySlots
+from registry.residence import persons
 from runtime.services import build, declare_tables
 from runtime.settings import Settings
 
@@ -56,3 +62,31 @@ def test_the_environment_overrules_the_default(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CITYCARD_API_PORT", "9999")
     assert Settings().api_port == 9999
     assert Settings(api_port=1).api_port == 1
+
+
+def test_an_installation_names_the_hsm_of_its_personal_data(tmp_path: Path) -> None:
+    keys = [
+        KeySlot("registers-data-01", 5, "D0", "registers", "01", "A3", "ACTIVE", "ABCDEF"),
+        KeySlot("registers-index-01", 6, "M7", "registers", "01", "H2", "ACTIVE", "ABCDEF"),
+    ]
+    slots = tmp_path / "slots.json"
+    settings = Settings(
+        data=tmp_path, hsm="127.0.0.1:1", hsm_slots=slots, hsm_certificates=tmp_path / "tls"
+    )
+    with pytest.raises(NotFound, match="HSM-SLOTS"):
+        build(settings)
+    make_certificates(tmp_path / "tls", SystemClock())
+    slots.write_bytes(KeySlots(tuple(keys[:1])).text())
+    with pytest.raises(NotFound, match="HSM-NO-KEY"):
+        build(settings)
+    slots.write_bytes(KeySlots(tuple(keys)).text())
+    services = build(settings)
+    with services.db.read() as tx, pytest.raises(Unavailable, match="HSM-GONE"):
+        persons.by_citizen_id(tx, "994300198502130012")
+    services.close()
+
+
+@pytest.mark.parametrize("place", ["localhost", "localhost:", ":1", "localhost:123456"])
+def test_an_hsm_without_host_and_port_is_no_setting(place: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(hsm=place)
