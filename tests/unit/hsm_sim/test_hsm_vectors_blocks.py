@@ -22,8 +22,6 @@ with warnings.catch_warnings():  # the oracle imports ciphers from where they us
     warnings.simplefilter("ignore")
     from psec import pinblock as oracle_pin
 
-ORACLE = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorHsm]:
