@@ -72,7 +72,7 @@ class Link:
                 self._flush()
                 if self.waits_for & READ:
                     self._receive()
-                    self.work()
+                self.work()  # also what had to wait until the client took its answers
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wants:
             self._tls_wants = READ if isinstance(wants, ssl.SSLWantReadError) else WRITE
         except OSError:

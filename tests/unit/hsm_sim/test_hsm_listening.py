@@ -4,7 +4,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -131,6 +131,30 @@ def test_a_flood_of_small_frames_waits_outside(
             assert answer(one) == b"%04dZ[68" % n
         sender.join(SECONDS)
     assert max(held) <= 2 * link.RECEIVE
+
+
+def test_who_asks_much_and_reads_late_gets_all_of_it(
+    bench: KnownKeys, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small requests with long answers: their turns are held back until the client reads, and then go on."""
+    monkeypatch.setattr(link, "MAX_UNSENT", 20_000)
+    held, real = Event(), link.Link.work
+
+    def watched(self: link.Link) -> None:
+        if self._behind and len(self._unsent) > link.MAX_UNSENT:
+            held.set()
+        real(self)
+
+    monkeypatch.setattr(link.Link, "work", watched)
+    count = 30_000
+    with connect(bench, start()) as one:
+        flood = b"".join(frame(b"%04dN0256" % (n % 10_000)) for n in range(count))
+        sender = Thread(target=one.sendall, args=(flood,))
+        sender.start()
+        assert held.wait(SECONDS)
+        for n in range(count):
+            assert answer(one)[:8] == b"%04dN100" % (n % 10_000)
+        sender.join(SECONDS)
 
 
 def test_a_bug_in_a_bulk_frame_ends_its_connection_only(
