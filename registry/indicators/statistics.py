@@ -135,12 +135,18 @@ def bootstrap(
     if not strata:
         raise ValueError("nothing was visited")
     dice = random.Random(seed)  # noqa: S311 - resampling, reproducible from the stored seed
+    # whole weights in place of N/n: the quotient is the same, and a thousand draws are quick
+    common = math.lcm(*(len(members) for members in strata.values()))
+    weighed = [(units[name] * common // len(members), members) for name, members in strata.items()]
     shares = []
     for _ in range(draws):
-        drawn = [dice.choice(members) for members in strata.values() for _ in members]
-        share = stratified_share(units, drawn)
-        if share is not None:
-            shares.append(float(share))
+        registered = living = 0
+        for weight, members in weighed:
+            drawn = [dice.choice(members) for _ in members]
+            registered += weight * sum(one.registered for one in drawn)
+            living += weight * sum(one.found for one in drawn)
+        if living:
+            shares.append(registered / living)
     shares.sort()
     if not shares:
         raise ValueError("nobody was found in any visited unit")
