@@ -3,7 +3,8 @@
 import hashlib
 
 from hsm_sim import canonical
-from tests.verifier_attacks import CLOSE, SIGNED_AGAIN, STEP, USE
+from hsm_sim.ceremony import verifier
+from tests.verifier_attacks import CLOSE, OPEN, SIGNED_AGAIN, STEP, USE
 
 
 def made_with_a_deactivated_key(a):
@@ -206,14 +207,87 @@ def one_ops_file_missing(a):
     (a.folder / "ops" / "2.jsonl").unlink()
 
 
-def fair_changes_of_keys(a):
-    """No forgery: a key with dates that was used within them, and a crash that is owned up to."""
-    dated(a, **{"from": "2026-03-01", "until": "2026-03-01"})
+def rescripted(a, cid):
+    """Make the script again from the steps as they are now, as if it had been so from the beginning."""
+    opened = a.body(OPEN, cid=cid)
+    steps = [
+        line["body"] for line in a.lines if line["type"] == STEP and line["body"]["cid"] == cid
+    ]
+    plan = [
+        {
+            "action": step["action"],
+            "args": {name: said for name, said in step["args"].items() if name != "custodian"},
+        }
+        for step in steps
+    ]
+    text = canonical.encode({"cid": cid, "kind": opened["kind"], "plan": plan})
+    (a.folder / "scripts" / f"{opened['script']}.json").unlink()
+    opened["script"] = hashlib.sha256(text).hexdigest()
+    (a.folder / "scripts" / f"{opened['script']}.json").write_bytes(text)
+    a.rebuild(SIGNED_AGAIN)
+
+
+def fair_days_and_a_crash(a):
+    """No forgery: a key with days that was used within them, and a crash that is owned up to."""
+    a.body(STEP, action="generate")["args"].update({"from": "2026-03-01", "until": "2026-03-01"})
+    rescripted(a, 2)
+    entry_changed(a, "dlk-01", **{"from": "2026-03-01", "until": "2026-03-01"})
     crashed_in_the_last_interval(
         a, {"clean": False, "firmware": "0001-SIM0", "unaccounted": 10_000}
     )
+    a.rebuild(SIGNED_AGAIN)
 
 
+def fair_reading_with_an_old_key(a):
+    """No forgery: a key past its last day, deactivated, still verifies."""
+    a.body(STEP, action="combine", cid=2)["args"]["until"] = "2026-02-28"
+    rescripted(a, 2)
+    a.insert(a.index("use.reserve"), "key.expire", {"kid": "dpk-01", "reason": "2026-02-28"})
+    a.rebuild(SIGNED_AGAIN)
+    for kid, days in (("dpk-01", {"until": "2026-02-28", "state": "DEACTIVATED"}),):
+        entry_changed(a, kid, **days)
+
+
+def fair_exception(a):
+    """No forgery: a batch off the script, after the witness's exception."""
+    place = a.index(STEP, 1, action="activate", cid=2)
+    body = canonical.decode(canonical.encode(a.lines[place]["body"]))
+    terms = {
+        "batch": "b",
+        "cards": 1,
+        "expires": "2027-01-01",
+        "masters": ["dpk-01"],
+        "methods": ["R"],
+    }
+    body.update(action="batch-open", args=terms, result={"batch": "b"})
+    a.lines[place]["body"]["step"] += 1
+    a.body(CLOSE, 1)["steps"] += 1
+    a.insert(place, STEP, body)
+    approvals = [{"id": "iw1", "role": "IW", "sig": ""}]
+    excuse = {"approvals": approvals, "cid": 2, "step": body["step"], "text": "a batch is needed"}
+    a.insert(place, "ceremony.exception", excuse)
+    a.rebuild((*SIGNED_AGAIN, "ceremony.exception"))
+
+
+def fair_cosignature(a):
+    """No forgery: the auditor of the roster signed the newest checkpoint too."""
+    text, gap, rest = a.newest().read_text("utf-8").partition("\n\n")
+    a.newest().write_text(text + gap + rest + a.people["ea1"].key.line(text + "\n"), "utf-8")
+
+
+def fair_memory(a):
+    """No forgery: the auditor remembers the beginning of this very log."""
+    root = verifier.tree_root([verifier.leaf_hash(line) for line in a.raw()[:5]])
+    a.trust["last_seen"] = {"size": 5, "root": root}
+
+
+FAIR = [
+    fair_days_and_a_crash,
+    fair_reading_with_an_old_key,
+    fair_exception,
+    fair_cosignature,
+    fair_memory,
+]
 KEY_FORGERIES = [
     (exported_under_a_ghost, "KEY-ORIGIN"),
     (batch_of_a_ghost, "KEY-ORIGIN"),

@@ -1,8 +1,9 @@
 """Ceremonies without people: a rehearsal file holds what people would hold, for tests and training only.
 
-``{"seed": 7, "shares": [..], "remarks": {"3": "the door was open"}}``: people follow from the seed, shares are
-written by the program when it makes the HSM, remarks are what the witness says before a step. Whoever has
-this file has the HSM; a real city has no such file.
+``{"seed": 7, "shares": [..], "remarks": {"3": "the door was open"}, "wrapped": {"tak-01": ["D0..", "A1B2C3"]}}``:
+people follow from the seed, shares are written by the program when it makes the HSM, remarks are what the witness
+says before a step, `wrapped` are keys to import with the check values on their forms. Whoever has this file has
+the HSM; a real city has no such file.
 """
 
 import json
@@ -26,6 +27,7 @@ class Rehearsal:
     seed: int
     shares: tuple[str, ...]
     remarks: dict[int, str]
+    wrapped: dict[str, tuple[str, str]]
 
     @classmethod
     def load(cls, path: Path) -> "Rehearsal":
@@ -34,11 +36,14 @@ class Rehearsal:
             said = json.loads(read_small(path))
             seed, given, remarks = said["seed"], said.get("shares", []), said.get("remarks", {})
             words = {int(step): str(text) for step, text in remarks.items()}
+            keys = {
+                kid: (str(text), str(kcv)) for kid, (text, kcv) in said.get("wrapped", {}).items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise Rejected("CER-REHEARSAL", "seed, shares and remarks") from None
+            raise Rejected("CER-REHEARSAL", "seed, shares, remarks and wrapped keys") from None
         if type(seed) is not int or not isinstance(given, list):
             raise Rejected("CER-REHEARSAL", "the seed is a number, shares are a list")
-        return cls(path, seed, tuple(str(share) for share in given), words)
+        return cls(path, seed, tuple(str(share) for share in given), words, keys)
 
     def people(self) -> dict[str, Person]:
         """Everybody, with keys that follow from the seed."""
@@ -46,9 +51,16 @@ class Rehearsal:
 
     def room(self) -> UnattendedRoom:
         """The room these people sit in."""
-        return UnattendedRoom(self.people(), self.remarks, self.shares)
+        room = UnattendedRoom(self.people(), self.remarks, self.shares)
+        room.wrapped = dict(self.wrapped)
+        return room
 
     def keep(self, given: Sequence[str]) -> None:
         """Remember the shares that were handed out."""
-        said = {"seed": self.seed, "shares": list(given), "remarks": self.remarks}
+        said = {
+            "seed": self.seed,
+            "shares": list(given),
+            "remarks": self.remarks,
+            "wrapped": self.wrapped,
+        }
         write_whole(self.path, json.dumps(said, indent=1).encode() + b"\n")

@@ -5,6 +5,7 @@ import pytest
 from core.errors import CityError
 from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.console import OffScript
+from hsm_sim.ceremony.rehearsal import Rehearsal
 from hsm_sim.ceremony.room import TerminalRoom
 from hsm_sim.ceremony.script import Script, Step, component_steps
 from tests.ceremony_bench import City, reopen, scripts, state_of
@@ -127,3 +128,17 @@ def test_at_a_terminal_the_text_and_the_check_value_are_asked_for(sender):
         print, lambda question: next(answers), lambda question: "", lambda who, _: sender.people[who], lambda: None
     )  # fmt: skip
     assert room.wrapped_key("tak-01", "zmk-01") == ("D0112M3T", "ABCDEF")
+
+
+def test_a_rehearsal_brings_keys_to_import_along(tmp_path):
+    path = tmp_path / "rehearsal.json"
+    path.write_text('{"seed": 7, "wrapped": {"tak-01": ["D0112M3T", "ABCDEF"]}}')
+    acted = Rehearsal.load(path)
+    acted.keep(["some words"])
+    room = Rehearsal.load(path).room()
+    assert room.wrapped_key("tak-01", "zmk-01") == ("D0112M3T", "ABCDEF")
+    with pytest.raises(CityError, match="CER-NO-ENVELOPE"):
+        room.wrapped_key("tak-02", "zmk-01")
+    path.write_text('{"seed": 7, "wrapped": {"tak-01": "D0112M3T"}}')
+    with pytest.raises(CityError, match="CER-REHEARSAL"):
+        Rehearsal.load(path)

@@ -4,7 +4,7 @@ import pytest
 
 from hsm_sim.ceremony import verifier
 from tests.verifier_attacks import ATTACKS, SIGNED_AGAIN
-from tests.verifier_forged_keys import KEY_FORGERIES, crashed_in_the_last_interval
+from tests.verifier_forged_keys import FAIR, KEY_FORGERIES, crashed_in_the_last_interval
 from tests.verifier_forgeries import FORGERIES, exception_excuses_a_step, resigned
 
 
@@ -28,6 +28,12 @@ def test_attack(attack, tamper, codes):
 def test_forgery(attack, tamper, codes):
     tamper(attack)
     assert set(codes.split()) <= attack.codes()
+
+
+@pytest.mark.parametrize("change", FAIR, ids=lambda change: change.__name__)
+def test_what_is_fair_passes(attack, change):
+    change(attack)
+    assert attack.codes() == set()
 
 
 def test_a_witnessed_exception_turns_an_unscripted_step_into_a_warning(attack):
