@@ -1,5 +1,6 @@
 """The vault of a test run: a real HSM engine in this process, one for all its databases."""
 
+import atexit
 from contextlib import ExitStack
 from functools import cache
 
@@ -12,7 +13,8 @@ _closing = ExitStack()
 
 @cache
 def run_vault() -> vault.Vault:
-    """Made when first needed."""
+    """Made when first needed; a program that is no test run closes it when it ends."""
+    atexit.register(close)
     return _closing.enter_context(training_vault())
 
 
