@@ -1,13 +1,13 @@
 """``citycard report``: shift, batch, spoil, stock, KPIs, uncollected; papers as PDF (production.md 11, 12, 13)."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.office import DEFAULT_DATA, Data, Json, opened, read, table
-from cli.output import result
+from cli.office import DEFAULT_DATA, Data, Json, read, table
 
 if TYPE_CHECKING:
     from core.clock import Clock
@@ -185,36 +185,53 @@ def uncollected(
     read(data, "report.uncollected", look, lambda a: table(a["cards"], "none"), as_json=as_json)
 
 
+Paper = Annotated[Path, typer.Option("--pdf", help="Write the paper here.")]
+
+
+def _write(
+    kind: str, data: Path, pdf: Path, as_json: bool, paper: Callable[["Tx", "Clock"], bytes]
+) -> None:
+    """One paper into a file; its name is the answer."""
+
+    def look(tx: "Tx", clock: "Clock") -> dict[str, Any]:
+        pdf.write_bytes(paper(tx, clock))
+        return {"pdf": str(pdf)}
+
+    read(data, kind, look, lambda answer: [answer["pdf"]], as_json=as_json)
+
+
 @app.command("act")
 def act(
-    number: Annotated[str, typer.Argument(help="Act number, as A2007-0001.")],
-    pdf: Annotated[Path, typer.Option("--pdf", help="Write the paper here.")],
-    copy: Copy = 1, data: Data = DEFAULT_DATA,
+    number: Annotated[str, typer.Argument(help="Act number, as A2007-0001.")], pdf: Paper,
+    copy: Copy = 1, data: Data = DEFAULT_DATA, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The paper of a destruction act. 销毁记录。"""
-    from personalization.documents import papers
 
-    with opened(data) as services, services.db.read() as tx:
-        pdf.write_bytes(papers.destruction_act(tx, number, copy))
-    result(str(pdf))
+    def paper(tx: "Tx", _clock: "Clock") -> bytes:
+        from personalization.documents import papers
+
+        return papers.destruction_act(tx, number, copy)
+
+    _write("report.act", data, pdf, as_json, paper)
 
 
 @app.command("receipt")
 def receipt(
     card: Annotated[str, typer.Argument(help="Card serial, or the text of its symbol.")],
     clerk: Annotated[str, typer.Option("--clerk", help="Who handed it over.")],
-    pdf: Annotated[Path, typer.Option("--pdf", help="Write the paper here.")],
+    pdf: Paper,
     old_card: Annotated[bool, typer.Option("--old-card", help="The old card was taken.")] = False,
-    copy: Copy = 1, data: Data = DEFAULT_DATA,
+    copy: Copy = 1, data: Data = DEFAULT_DATA, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The paper a holder signs for a card that was handed over. 领取回执。"""
-    from personalization import quality
-    from personalization.documents import papers
 
-    with opened(data) as services, services.db.read() as tx:
-        serial = quality.read_qr(card)
-        pdf.write_bytes(papers.hand_over_receipt(tx, serial, clerk, old_card, copy))
-    result(str(pdf))
+    def paper(tx: "Tx", _clock: "Clock") -> bytes:
+        from personalization import quality
+        from personalization.documents import papers
+
+        return papers.hand_over_receipt(tx, quality.read_qr(card), clerk, old_card, copy)
+
+    _write("report.receipt", data, pdf, as_json, paper)
 
 
 @app.command("box")
@@ -222,14 +239,15 @@ def box(
     name: Annotated[str, typer.Argument(help="Box number, as S1-reject.")],
     station: Annotated[str, typer.Option("--station", help="Whose box it is.")],
     seals: Annotated[tuple[str, str], typer.Option("--seals", help="Both seals' numbers.")],
-    pdf: Annotated[Path, typer.Option("--pdf", help="Write the paper here.")],
-    copy: Copy = 1, data: Data = DEFAULT_DATA,
+    pdf: Paper, copy: Copy = 1, data: Data = DEFAULT_DATA, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The label of a reject box that is put up today. 废卡盒标签。"""
-    from core.clock import SHANGHAI
-    from personalization.documents import papers
 
-    with opened(data) as services:
-        opened_on = services.clock.now().astimezone(SHANGHAI).strftime(papers.DAY)
-    pdf.write_bytes(papers.box_label(name, station, opened_on, seals, copy))
-    result(str(pdf))
+    def paper(_tx: "Tx", clock: "Clock") -> bytes:
+        from core.clock import SHANGHAI
+        from personalization.documents import papers
+
+        today = clock.now().astimezone(SHANGHAI).strftime(papers.DAY)
+        return papers.box_label(name, station, today, seals, copy)
+
+    _write("report.box", data, pdf, as_json, paper)

@@ -117,6 +117,19 @@ def test_a_batch_from_the_plan_to_the_point(run: Run, town: Centre, tmp_path: Pa
         < kinds.index("card.packed")
     )
     assert run("report", "kpi", "--since", "2007-06-01", "--until", "2007-07-01")["good"] == 3
+    card = (cards[0], "--clerk", "clerk 001", "--pdf", str(tmp_path / "early.pdf"))
+    assert run("report", "receipt", *card, exit_code=3)["code"] == "W-STATE"  # not handed over yet
+    box = (
+        "S1-reject",
+        "--station",
+        "S1",
+        "--seals",
+        "A1",
+        "A2",
+        "--pdf",
+        str(tmp_path / "box.pdf"),
+    )
+    assert Path(run("report", "box", *box)["pdf"]).read_bytes().startswith(b"%PDF")
 
 
 def test_a_command_given_twice_has_one_effect(run: Run, town: Centre) -> None:
