@@ -279,6 +279,7 @@ class _Rehearsal:
         """The night after the last repair: nothing may differ any more, and the monitors look once more."""
         self._clock.advance(NIGHT)
         with self._db.write() as tx:
+            self._mail.carry(tx, self._clock)  # what was late on the last day
             self._mail.compare(tx, self._clock)
             self._oversee(tx, LAST)
 
