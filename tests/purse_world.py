@@ -19,6 +19,7 @@ from cardos.card import Card
 from cardos.client import CardSession
 from cardos.purse_requests import GetBalance
 from cardos.slot import Slot
+from cardos.spec import EP_LIMIT_DEFAULT
 from core.clock import FixedClock
 from core.errors import CityError, DeviceFault
 from hsm_sim.pinpad import SimPinPad
@@ -36,6 +37,7 @@ MAX_LIMBO = 8
 STOP_WITHIN = 60  # moments of a step at which a terminal may be stopped
 QUICK = Waits(pauses=(1,), retry=0)
 REST_ROUNDS = 12
+LAST_LOAD = 100  # fen
 ACCOUNTS = tuple(f"62000000000{n:05d}" for n in range(1, 9))
 
 Deliver = Callable[[bytes], bytes | None]
@@ -295,7 +297,10 @@ class World:
         last = self.terminals[0]
         for card in self.cards:  # a later counter decides what was left open elsewhere (11.2)
             with self._laid(last, card):
-                self._at_last(lambda: last.on().load(LoadWish(100, verify_pin, CASH_LOAD)))
+                if balance(card) + LAST_LOAD > EP_LIMIT_DEFAULT:  # a full purse would refuse it
+                    self._with_lists(last)
+                    self._at_last(lambda: last.on().pay(LAST_LOAD, "room for the last load"))
+                self._at_last(lambda: last.on().load(LoadWish(LAST_LOAD, verify_pin, CASH_LOAD)))
         for place in self.terminals:
             self._at_last(place.on().settle)
         settle_host()
