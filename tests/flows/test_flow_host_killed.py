@@ -2,12 +2,12 @@
 
 import json
 import signal
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.host_process import HostProcess
 
 VECTORS = {
     v["id"]: v for v in json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
@@ -17,38 +17,15 @@ DAY = (
     "settle-req",
 )  # fmt: skip
 TAKEN_BACK = "load2-req"  # reversed later in the day: its MAC2 is gone, a repeat is 22
-SECONDS = 60
 
 
-class Host:
+def lab(data: Path) -> HostProcess:
     """``citycard host lab`` on a folder that outlives it."""
-
-    def __init__(self, data: Path) -> None:
-        command = [
-            sys.executable, "-m", "cli.main", "host", "lab", "examples/purse-lab/lab.json",
-            "--port", "0", "--data", str(data), "--now", "2026-11-28T09:15:30+08:00", "--still",
-        ]  # fmt: skip
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.port = json.loads(self.process.stdout.readline())["port"]
-
-    def ask(self, frame: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as line:
-            line.sendall(frame)
-            found = b""
-            while len(found) < 2 or len(found) < 2 + int.from_bytes(found[:2], "big"):
-                part = line.recv(4096)
-                if not part:
-                    return found
-                found += part
-            return found
-
-    def end(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
-        code = self.process.wait(SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+    command = [
+        sys.executable, "-m", "cli.main", "host", "lab", "examples/purse-lab/lab.json",
+        "--port", "0", "--data", str(data), "--now", "2026-11-28T09:15:30+08:00", "--still",
+    ]  # fmt: skip
+    return HostProcess(command)
 
 
 @pytest.mark.slow
@@ -56,10 +33,10 @@ def test_a_killed_host_gives_the_same_bytes_again(tmp_path: Path) -> None:
     answers: dict[str, bytes] = {}
     for name in DAY:
         frame = bytes.fromhex(VECTORS[name]["inputs"]["frame"])
-        host = Host(tmp_path)
+        host = lab(tmp_path)
         answers[name] = host.ask(frame)
         assert host.end(signal.SIGKILL) == -signal.SIGKILL
-    host = Host(tmp_path)
+    host = lab(tmp_path)
     for name in DAY:
         again = host.ask(bytes.fromhex(VECTORS[name]["inputs"]["frame"]))
         if name == TAKEN_BACK:

@@ -4,11 +4,7 @@ Everything is as in an installation: ceremonies, certificates, the HSM's server,
 database file. The terminal is a PIN pad with its master key and a socket.
 """
 
-import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,10 +28,10 @@ from payments.purse_data import LOAD_CONFIRMATION, PurseAnswer, PurseConfirmatio
 from payments.requests import CASH_LOAD, reversal
 from payments.tables import LoadRow
 from runtime.services import declare_tables
+from tests.host_process import HostProcess
 
 MERCHANT, NUMBER, PSAM = "898000000000001", "10000001", bytes.fromhex("000000000001")
 FEN = 5_000
-SECONDS = 60
 
 
 @dataclass
@@ -44,10 +40,9 @@ class Host:
 
     works: bench.Works
     folder: Path
-    process: subprocess.Popen[str] | None = None
-    port: int = 0
+    process: HostProcess | None = None
 
-    def start(self) -> None:
+    def start(self) -> HostProcess:
         command = [
             sys.executable, "-m", "cli.main", "host", "serve", "--port", "0",
             "--data", str(self.folder / "data"), "--certificates", str(self.works.certificates),
@@ -55,29 +50,8 @@ class Host:
             "--hsm-port", str(self.works.process.port),
         ]  # fmt: skip
         url = f"sqlite:///{self.folder / 'data' / 'city.db'}"
-        environment = {**os.environ, "CITYCARD_DATABASE_URL": url}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stdout is not None
-        self.port = json.loads(self.process.stdout.readline())["port"]
-
-    def end(self, how: signal.Signals) -> int:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        self.process.send_signal(how)
-        code = self.process.wait(SECONDS)
-        self.process.stdout.close()
-        return code
-
-    def ask(self, frame: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as line:
-            line.sendall(frame)
-            found = b""
-            while len(found) < 2 or len(found) < 2 + int.from_bytes(found[:2], "big"):
-                part = line.recv(4096)
-                if not part:
-                    return found
-                found += part
-            return found
+        self.process = HostProcess(command, {"CITYCARD_DATABASE_URL": url})
+        return self.process
 
 
 @pytest.fixture
@@ -86,8 +60,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         made = Host(bench.open_works(tmp_path, closing), tmp_path)
         (tmp_path / "data").mkdir()
         yield made
-        if made.process is not None and made.process.poll() is None:
-            made.end(signal.SIGKILL)
+        if made.process is not None and made.process.process.poll() is None:
+            made.process.end(signal.SIGKILL)
 
 
 def enrolled(host: Host, db: Database) -> SwarmTerminal:
@@ -122,8 +96,8 @@ def test_a_served_host_killed_between_messages_repeats_itself_byte_for_byte(host
     db = Database(f"sqlite:///{host.folder / 'data' / 'city.db'}")
     db.create_tables()
     terminal = enrolled(host, db)
-    host.start()
-    terminal.sign_on(host.port)
+    process = host.start()
+    terminal.sign_on(process.port)
     asked, other = (
         bench.load_request(host.works.load_master, serial, FEN, PSAM)
         for serial in bench.serials(1, 2)
@@ -135,7 +109,7 @@ def test_a_served_host_killed_between_messages_repeats_itself_byte_for_byte(host
         return messages.build(message, terminal.pad.make_mac)
 
     frames = [sealed(load), sealed(second), sealed(reversal(second, "98"))]
-    answers = [host.ask(frame) for frame in frames]
+    answers = [process.ask(frame) for frame in frames]
     first = messages.parse(answers[0])
     assert [messages.parse(raw).response for raw in answers] == ["00", "00", "00"]
     evidence = proof(host, asked, PurseAnswer.parse(first.octets(58)))
@@ -146,15 +120,15 @@ def test_a_served_host_killed_between_messages_repeats_itself_byte_for_byte(host
             )
         )
     )
-    answers.append(host.ask(frames[3]))
-    assert host.end(signal.SIGKILL) == -signal.SIGKILL
+    answers.append(process.ask(frames[3]))
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
 
-    host.start()
-    again = [host.ask(frame) for frame in frames]
+    process = host.start()
+    again = [process.ask(frame) for frame in frames]
     assert [again[0], again[2], again[3]] == [answers[0], answers[2], answers[3]]
     late = messages.parse(again[1])  # reversed: its MAC2 is gone for good (I-30)
     assert (late.response, 58 in late) == ("22", False)
-    assert host.end(signal.SIGTERM) == 0
+    assert process.end(signal.SIGTERM) == 0
     with db.read() as tx:
         rows = tx.execute(select(LoadRow.trace, LoadRow.state))
         states = {row[0]: row[1] for row in rows}
