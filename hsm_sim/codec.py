@@ -26,8 +26,9 @@ other than K and S HSM-26, an LMK identifier other than ``%00`` HSM-13.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from operator import call
 from typing import Any
 
@@ -48,7 +49,7 @@ _BLOCK_START = re.compile("[SR][A-D]([0-9]{4})")
 class _Field:
     """One field: its name ("" for a constant), a pattern when its length is fixed, and its two ways."""
 
-    __slots__ = ("name", "pattern", "read", "value", "write")
+    __slots__ = ("name", "pattern", "plain", "read", "value", "write")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class _Field:
                 raise refusal("15", f"field {name or 'constant'}")
             return found.end()
 
+        self.plain = read is None  # its pattern says all there is to know
         self.read = read or by_pattern
 
 
@@ -208,6 +210,17 @@ def _field(token: str) -> _Field:
     return _fixed(name, kind[-1], int(kind[:-1]))
 
 
+def _runs(fields: Sequence[_Field]) -> Iterator[tuple[re.Pattern[str] | None, list[_Field]]]:
+    """Neighbours of a fixed form as one pattern with their named fields; every other field alone, without one."""
+    for plain, group in groupby(fields, lambda field: field.plain):
+        run = list(group)
+        if plain:
+            pattern = "".join(f"({f.pattern})" if f.name else f.pattern for f in run)
+            yield re.compile(pattern), [field for field in run if field.name]
+        else:
+            yield from ((None, [field]) for field in run)
+
+
 class Layout:
     """The fields of a command or of its answer, in order."""
 
@@ -224,6 +237,7 @@ class Layout:
             f"({field.pattern})" if field.name else field.pattern for field in self._fields
         )
         self._quick = None if self.open_ended else re.compile(quick + _TAIL)
+        self._runs = tuple(_runs(self._fields))
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
         """The bytes of these values; ValueError for one that does not fit its field."""
@@ -254,6 +268,23 @@ class Layout:
 
     def take(self, text: str, start: int = 0) -> tuple[list[Any], int]:
         """The values that begin at `start` and where they end."""
+        at, values = start, []
+        for run, fields in self._runs:
+            if run is None:
+                field = fields[0]
+                end = field.read(text, at)
+                values.append(field.value(text[at:end]))
+                at = end
+                continue
+            found = run.match(text, at)
+            if found is None:
+                return self._take_one_by_one(text, start)
+            values += map(call, [field.value for field in fields], found.groups())
+            at = found.end()
+        return values, at
+
+    def _take_one_by_one(self, text: str, start: int) -> tuple[list[Any], int]:
+        """As `take`, and the refusal names the field that does not fit."""
         at, values = start, []
         for field in self._fields:
             end = field.read(text, at)

@@ -1,6 +1,7 @@
 """Commands a payShield knows too: diagnostics, random, work keys, MACs, PIN translation (section 4)."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 from hsm_sim.client import Request, Role
@@ -162,6 +163,8 @@ class CheckValue(Request[bytes]):
     key: str
 
 
+LENGTHS_KEPT = 256  # messages of one dialect have a few dozen lengths
+_MAC_GIVEN = {size: Layout(f"mac:{2 * count}H") for size, count in MAC_SIZES.items()}
 _MAC_HEAD = Layout("=0 input:[01] size:[012] algorithm:[136C] padding:[0-3] =FFF key:KEY length:4I")
 
 
@@ -178,13 +181,18 @@ def _mac_fields(request: Any) -> bytes:
     return head + (data if request.input == "0" else data.hex().upper().encode("ascii"))
 
 
+@lru_cache(maxsize=LENGTHS_KEPT)
+def _mac_data(form: str, length: int) -> Layout:
+    """The data of so many bytes, raw (form 0) or as hex."""
+    return Layout(f"data:{length}B" if form == "0" else f"data:{2 * length}H")
+
+
 def _read_mac_fields(text: str) -> tuple[list[Any], int]:
     values, at = _MAC_HEAD.take(text)
     length = values.pop()
-    kind = f"data:{length}B" if values[0] == "0" else f"data:{2 * length}H"
     if at + (length if values[0] == "0" else 2 * length) > len(text):
         raise refusal("15", "fewer bytes than the length says")
-    (data,), at = Layout(kind).take(text, at)
+    (data,), at = _mac_data(values[0], length).take(text, at)
     return [*values, data], at
 
 
@@ -245,7 +253,7 @@ class VerifyMac(Request[None]):
     @classmethod
     def decode(cls, text: str) -> tuple[Self, str]:
         (form, size, algorithm, padding, key, data), at = _read_mac_fields(text)
-        (mac,), at = Layout(f"mac:{2 * MAC_SIZES[size]}H").take(text, at)
+        (mac,), at = _MAC_GIVEN[size].take(text, at)
         return cls(key, data, mac, algorithm, size, padding, form), end_of_body(text, at)
 
 

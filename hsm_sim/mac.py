@@ -5,6 +5,11 @@ zeros, 3 a block with the length in bits in front and zeros behind; 0 none. Sour
 NIST SP 800-38B, iso8583-host.md 9.2.
 """
 
+from collections.abc import Callable
+from functools import partial, reduce
+from operator import xor
+from struct import unpack
+
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -13,6 +18,7 @@ from core import crypto
 from hsm_sim.errors import refusal
 
 BLOCK = 8
+Encrypt = Callable[[bytes], bytes]
 
 
 def pad(data: bytes, method: str) -> bytes:
@@ -32,12 +38,18 @@ def algorithm_1(key: bytes, data: bytes, method: str) -> bytes:
     return crypto.des_cbc(key, pad(data, method))[-BLOCK:]
 
 
-def algorithm_3(key: bytes, data: bytes, method: str) -> bytes:
-    """Retail MAC (X9.19), 8 bytes: DES-CBC with the left half, last block D(right) and E(left)."""
+def algorithm_3(key: bytes, data: bytes, method: str, encrypt: Encrypt | None = None) -> bytes:
+    """Retail MAC (X9.19), 8 bytes: DES-CBC with the left half, the last block under the whole key.
+
+    `encrypt` is two-key TDES of single blocks under `key`, where an encryptor is kept; so is it in `unionpay`.
+    """
     if len(key) != 16:
         raise refusal("02", "the retail MAC takes a double-length key")
-    last = crypto.des_cbc(key[:8], pad(data, method))[-BLOCK:]
-    return crypto.des_encrypt(key[:8], crypto.des_decrypt(key[8:], last))
+    padded = pad(data, method)
+    before, last = padded[:-BLOCK], padded[-BLOCK:]
+    if before:
+        last = crypto.xor(crypto.des_cbc(key[:8], before)[-BLOCK:], last)
+    return (encrypt or partial(crypto.des_encrypt, key))(last)
 
 
 def cmac(alg: str, key: bytes, data: bytes) -> bytes:
@@ -52,13 +64,11 @@ def cmac(alg: str, key: bytes, data: bytes) -> bytes:
     return mac.finalize()
 
 
-def unionpay(key: bytes, data: bytes) -> bytes:
+def unionpay(key: bytes, data: bytes, encrypt: Encrypt | None = None) -> bytes:
     """Field 64: XOR of all zero-padded blocks, as hex; E(A), XOR B, E; first 8 hex characters as ASCII."""
-    padded = data + bytes(-len(data) % BLOCK) if data else bytes(BLOCK)
-    total = 0
-    for start in range(0, len(padded), BLOCK):
-        total ^= int.from_bytes(padded[start : start + BLOCK], "big")
+    encrypt = encrypt or partial(crypto.des_encrypt, key)
+    padded = pad(data, "1")
+    total: int = reduce(xor, unpack(f">{len(padded) // BLOCK}Q", padded))
     shown = f"{total:016X}".encode("ascii")
-    first = crypto.des_encrypt(key, shown[:BLOCK])
-    last = crypto.des_encrypt(key, crypto.xor(first, shown[BLOCK:]))
+    last = encrypt(crypto.xor(encrypt(shown[:BLOCK]), shown[BLOCK:]))
     return last.hex().upper().encode("ascii")[:BLOCK]

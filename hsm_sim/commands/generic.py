@@ -1,7 +1,6 @@
 """Commands a payShield knows: diagnostics, work keys for partners and terminals, MACs, PIN translation."""
 
 import secrets
-from collections.abc import Callable
 
 from core import crypto
 from hsm_sim import keyblock, mac, pinblock, tokens
@@ -179,34 +178,35 @@ def show_check_value(work: Work, request: CheckValue) -> bytes:
     return check_value(key.alg, key.secret.reveal()).encode("ascii")
 
 
-_PLAIN: dict[str, Callable[[bytes, bytes, str], bytes]] = {
-    "1": mac.algorithm_1,
-    "3": mac.algorithm_3,
-}
-
-
 def _mac(work: Work, request: MakeMac | VerifyMac) -> bytes:
     """The MAC in its size: leftmost bytes; C is always 8 ASCII characters."""
     key = work.key("key")
     if key.usage not in MAC_USAGES[request.algorithm]:
         raise refusal("A6", "this MAC is made under another usage")
-    size = MAC_SIZES[request.size]
-    material = key.secret.reveal()
-    if request.algorithm in _PLAIN:
-        if key.alg not in DES_ALGORITHMS:
-            raise refusal("A7")
-        full = _PLAIN[request.algorithm](material, request.data, request.padding)
-    elif request.padding not in ("0", "1"):
+    if request.algorithm in "6C" and request.padding not in ("0", "1"):
         raise refusal("15", "this MAC pads by itself")
-    elif request.algorithm == "6":
-        full = mac.cmac(key.alg, material, request.data)
-    else:
-        if key.alg not in DES_ALGORITHMS:
-            raise refusal("A7")
-        full = mac.unionpay(material, request.data)
+    if request.algorithm != "6" and key.alg not in DES_ALGORITHMS:
+        raise refusal("A7")
+    size = MAC_SIZES[request.size]
+    full = _whole_mac(key, request)
     if size > len(full) or (request.algorithm == "C" and size != len(full)):
         raise refusal("15", "MAC size")
     return full[:size]
+
+
+def _whole_mac(key: Key, request: MakeMac | VerifyMac) -> bytes:
+    """The MAC in full length. Single blocks go through the encryptor kept with the key."""
+    secret = key.secret
+    material, kept = secret.reveal(), secret.encrypt_blocks
+    match request.algorithm:
+        case "1":
+            return mac.algorithm_1(material, request.data, request.padding)
+        case "3":
+            return mac.algorithm_3(material, request.data, request.padding, kept)
+        case "6":
+            return mac.cmac(key.alg, material, request.data)
+        case _:
+            return mac.unionpay(material, request.data, kept)
 
 
 @handles(MakeMac)
