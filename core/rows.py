@@ -17,7 +17,9 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Select, Table
+from sqlalchemy import Connection, Delete, Dialect, Select, Table
+from sqlalchemy import Insert as InsertStatement
+from sqlalchemy import Update as UpdateStatement
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
@@ -28,6 +30,7 @@ KEYS = "keys"  # the one expanding parameter of a Lookup's select
 _EXPANDED = f"(__[POSTCOMPILE_{KEYS}])"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 Convert = Callable[[Any], Any]
+AnyStatement = Select[*tuple[Any, ...]] | InsertStatement | UpdateStatement | Delete
 
 
 # A session finds its connection through several layers each time it is asked; a batch asks a dozen times.
@@ -196,3 +199,77 @@ def _applied(row: Sequence[Any], converts: list[tuple[int, Convert]]) -> list[An
     for index, convert in converts:
         made[index] = convert(made[index])
     return made
+
+
+class _Text:
+    """A statement as one database takes it: text, order and conversion of parameters, conversion of columns."""
+
+    def __init__(self, statement: AnyStatement, dialect: Dialect) -> None:
+        made = statement.compile(dialect=dialect)
+        self.text = str(made)
+        if "__[POSTCOMPILE" in self.text:
+            raise AssertionError("no expanding parameter: a Lookup has one")
+        self.order = made.positiontup
+        self.fixed = made.construct_params(_check=False)
+        self.binders: list[tuple[str, Convert]] = []
+        for bind, name in made.bind_names.items():
+            convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if convert is not None:
+                self.binders.append((name, convert))
+        self.readers: list[tuple[int, Convert]] = []
+        for index, column in enumerate(statement.exported_columns):
+            convert = column.type.dialect_impl(dialect).result_processor(dialect, None)
+            if convert is not None:
+                self.readers.append((index, convert))
+
+    def parameters(self, given: dict[str, Any]) -> Any:
+        """The values as the driver wants them."""
+        values = {**self.fixed, **given}
+        for name, convert in self.binders:
+            values[name] = convert(values[name])
+        return values if self.order is None else [values[name] for name in self.order]
+
+
+class Statement:
+    """One constant statement with named parameters (``bindparam``), compiled once for each database.
+
+    What the session still holds back is written first, as for its own statements. Objects the session has
+    loaded do not learn what a statement changed: use it for rows that nobody holds as objects.
+    """
+
+    def __init__(self, statement: AnyStatement) -> None:
+        self._statement = statement
+        self._names = frozenset(
+            bind.key for bind in statement.compile().bind_names if bind.required
+        )
+        names = [str(column.key) for column in statement.exported_columns]
+        found: Any = namedtuple("Found", names)  # type: ignore[misc]
+        self._make: Callable[[Iterable[Any]], Any] = found._make
+        self._texts: dict[str, _Text] = {}
+
+    def rows(self, tx: Tx, **values: Any) -> list[Any]:
+        """What a select finds, or a change returns, as named tuples. Raises IntegrityError, OperationalError."""
+        found, text, _count = self._execute(tx, values, fetch=True)
+        if not text.readers:
+            return list(map(self._make, found))
+        return [self._make(_applied(row, text.readers)) for row in found]
+
+    def first(self, tx: Tx, **values: Any) -> Any | None:
+        """The first row, or None."""
+        found = self.rows(tx, **values)
+        return found[0] if found else None
+
+    def run(self, tx: Tx, **values: Any) -> int:
+        """How many rows were changed. Raises IntegrityError, OperationalError."""
+        return self._execute(tx, values, fetch=False)[2]
+
+    def _execute(self, tx: Tx, values: dict[str, Any], fetch: bool) -> tuple[list[Any], _Text, int]:
+        if values.keys() != self._names:
+            raise TypeError(f"{sorted(self._names)} are wanted, {sorted(values)} were given")
+        tx.flush()
+        with _driver(tx, "statement") as (cursor, dialect):
+            text = self._texts.get(dialect.name)
+            if text is None:
+                text = self._texts[dialect.name] = _Text(self._statement, dialect)
+            cursor.execute(text.text, text.parameters(values))
+            return (cursor.fetchall() if fetch else []), text, cursor.rowcount
