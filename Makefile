@@ -18,10 +18,10 @@ demo: setup
 	@.venv/bin/citycard demo
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup -m slow
+	@$(PY) -m pytest -n 2 --dist worksteal -m slow
 
 check: setup
 	@.venv/bin/ruff format --check .

@@ -2,11 +2,13 @@
 
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from cli.commands import Commands
-from cli.output import EXIT_BUG, EXIT_USAGE, error, note
+from cli.output import EXIT_BUG, EXIT_USAGE, error, note, result
 from core.errors import CityError
 
 app = typer.Typer(
@@ -21,8 +23,19 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        result(f"citycard {version('citycard')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _top() -> None:
+def _top(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
     """Residents' permits as chip cards that also pay. 居住证与小额支付。"""
 
 

@@ -1,4 +1,4 @@
-"""What tests of several packages share: the two databases, and one worker for each shared daemon."""
+"""What tests of several packages share: the two databases, quick schemas and the vault of the run."""
 
 import os
 import sqlite3
@@ -86,14 +86,6 @@ def pytest_unconfigure() -> None:
     from tests import vault_bench
 
     vault_bench.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a daemon run on one worker, so that it is started once."""
-    for item in items:
-        for daemon in ("pcsc", "postgres", "browser"):
-            if item.get_closest_marker(daemon) or f"tests/{daemon}/" in item.path.as_posix():
-                item.add_marker(pytest.mark.xdist_group(daemon))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from runtime.demo.run import run_demo
 from runtime.demo.summary import broken, people_text
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("main-job")  # one run serves all tests of this file
 SHOWN = (
     "schema",
     "reader",

@@ -12,7 +12,6 @@ from registry.pilot import expected, world
 from registry.pilot.world import PROFILES
 from runtime import pilot_run
 
-pytestmark = pytest.mark.xdist_group("rehearsal")  # one clean run serves all tests of this file
 SCALE = 0.001  # 184 persons
 SEED = 20070501
 
