@@ -49,7 +49,8 @@ def _plain(text: str) -> str:
 def validate_citizen_id(text: str, today: date, synthetic: bool = True) -> Result:
     """GB 11643: length, characters, division, date, not in the future, check digit; first failure wins.
 
-    A 15-digit number is completed to 18. `synthetic` False refuses the non-assigned province 99.
+    A 15-digit number is completed to 18. `synthetic` False refuses the non-assigned province 99, behind which
+    a real province stands and any district: the vectors of 3.1 have 03, the synthetic city has 00 (section 18).
     """
     number = _plain(text)
     if len(number) == 15 and number.isascii() and number.isdigit():
@@ -75,7 +76,7 @@ def validate_citizen_id(text: str, today: date, synthetic: bool = True) -> Resul
 
 def _division_known(division: str, synthetic: bool) -> bool:
     if division.startswith(SYNTHETIC_PROVINCE):
-        return synthetic and division[2:4] in PROVINCES and division[4:] == "00"
+        return synthetic and division[2:4] in PROVINCES
     return division[:2] in PROVINCES
 
 

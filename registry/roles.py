@@ -52,6 +52,15 @@ def require(actor: Actor, *roles: Role) -> None:
         raise NotAllowed("E-ROLE", f"{actor.name} holds none of {', '.join(roles)}")
 
 
+def require_own(actor: Actor, person_id: str, *others: Role) -> None:
+    """A holder acts for itself: its name is the person's id. Raises NotAllowed E-OWN.
+
+    Whoever holds one of `others` acts for the people at the counter.
+    """
+    if actor.name != person_id and not actor.roles.intersection(others):
+        raise NotAllowed("E-OWN", "the record belongs to another person")
+
+
 def two_persons(first: Actor, second: Actor) -> None:
     """Raises NotAllowed E-SOD when both are the same person."""
     if first.name == second.name:

@@ -17,6 +17,7 @@ from runtime.settings import Settings
 OTHER_TABLES = (
     "core.events",
     "core.leases",
+    "registry.repeats",
     "registry.sequences",
 )  # one table beside its functions
 

@@ -14,7 +14,7 @@ from registry.employment import service as employment
 from registry.exchange import delivery
 from registry.rental import address
 from registry.rental import service as rental
-from registry.residence import applications, cards, persons
+from registry.residence import applications, cards, permits, persons
 from registry.residence.domain import Basis, PermitType, State
 from registry.roles import Actor, Role
 from registry.synthetic import Resident
@@ -112,6 +112,11 @@ def acceptance_of(tx: Tx, permit_no: str) -> str:
     """The newest application of a permit."""
     rows = tx.query(applications.ApplicationRow).filter_by(permit_no=permit_no).all()
     return max(row.acc_no or "" for row in rows)
+
+
+def holder_of(tx: Tx, permit_no: str) -> Actor:
+    """The person whose permit it is, as it signs in."""
+    return Actor.of(permits.get(tx, permit_no).person_id, Role.HOLDER)
 
 
 def person_data(person: Resident) -> persons.PersonData:

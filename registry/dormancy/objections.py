@@ -12,8 +12,9 @@ from core.ids import uuid7
 from registry.dormancy import cases, engine
 from registry.dormancy.tables import DelayRow
 from registry.parameters import PILOT, Policy
+from registry.residence import permits
 from registry.residence.domain import Hold, add_working_days
-from registry.roles import CLERKS, Actor, Role, require
+from registry.roles import CLERKS, Actor, Role, require, require_own
 
 OBJECTION, DISPUTE, EMERGENCY = "OBJECTION", "DISPUTE", "FORCE_MAJEURE"
 UPHELD, DISMISSED = "UPHELD", "DISMISSED"
@@ -27,9 +28,10 @@ def file_objection(
     """The holder objects to a notice; a start not reached yet is postponed once until a person has decided.
 
     Returns the objection's id; filing again for the same gap gives the same one. Raises NotAllowed E-ROLE,
-    Rejected E-NO-GAP (nothing to object to), E-OBJECTION-LATE (more than 10 days after the notice).
+    E-OWN, Rejected E-NO-GAP (nothing to object to), E-OBJECTION-LATE (more than 10 days after the notice).
     """
     require(actor, Role.HOLDER, *CLERKS)
+    require_own(actor, permits.get(tx, permit_no).person_id, *CLERKS)
     today = business_date(clock.now())
     case = cases.one(tx, today, permit_no, policy)
     gap = None if case is None else case.verdict.gaps.get(cause)

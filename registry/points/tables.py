@@ -72,3 +72,18 @@ class StaffRow(Table):
     point: Mapped[str] = mapped_column(String(3), index=True)
     audience: Mapped[str] = mapped_column(String(12))
     lent: Mapped[bool] = mapped_column(Boolean)
+
+
+class GrantRow(Table):
+    """Who may sign in, as what, until when. The token itself is nowhere: `token_hash` is its SHA-256."""
+
+    __tablename__ = "point_grant"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    person: Mapped[str] = mapped_column(String(60), index=True)
+    roles: Mapped[str] = mapped_column(String(200))
+    point: Mapped[str] = mapped_column(String(3), default="")
+    last_day: Mapped[date] = mapped_column(Date)
+    granted_by: Mapped[str] = mapped_column(String(60))
+    granted_at: Mapped[datetime] = mapped_column(Instant)
+    revoked_at: Mapped[datetime | None] = mapped_column(Instant)

@@ -6,6 +6,7 @@ There is no way to browse by name. Terminals get a status and a cause, no record
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import select
 
@@ -15,10 +16,10 @@ from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
 from registry.identifiers import validate_citizen_id, validate_permit_no
 from registry.masking import mask_citizen_id, mask_name, mask_phone
-from registry.residence import cards, permits, persons
+from registry.residence import applications, cards, permits, persons
 from registry.residence.domain import ChipStatus, shown_status
 from registry.residence.tables import AccessRow, PermitRow, PersonRow
-from registry.roles import Actor, Role
+from registry.roles import Actor, Role, require_own
 
 MAX_LISTED = 200
 
@@ -52,17 +53,32 @@ STEP_UP = frozenset({Role.POLICE_CLERK, Role.REVIEWER, Role.HOLDER})
 
 
 @dataclass(frozen=True, repr=False)
-class View:
-    """A holder's record as it is shown."""
+class Particulars:
+    """A person as it is shown: masked, or in full to those who may."""
 
-    permit_no: str
     name: str
     citizen_id: str
     phone: str
     birth: date | None
+
+
+@dataclass(frozen=True, repr=False)
+class View(Particulars):
+    """A holder's record as it is shown."""
+
+    permit_no: str
     type: str
     status: str
     valid_until: date
+
+
+@dataclass(frozen=True, repr=False)
+class Applicant(Particulars):
+    """Who applies, as the counter and the reviewer see it; the household address only in full."""
+
+    sex: int
+    ethnic: int
+    household_address: str
 
 
 @dataclass(frozen=True)
@@ -82,22 +98,12 @@ def look_up(
 ) -> View:  # fmt: skip
     """A record by permit number or citizen id, for a case. Masked unless `full` and the role may.
 
-    Raises NotAllowed E-PURPOSE, Rejected E-CASE-NO (no case) and E-NUMBER (neither number: names are no key),
-    NotFound E-PERSON. A refused attempt is on record by its exception only; a found one by a row.
+    Raises NotAllowed E-PURPOSE, E-OWN; Rejected E-CASE-NO (no case) and E-NUMBER (neither number: names are no
+    key), NotFound E-PERSON. A refused attempt is on record by its exception only; a found one by a row.
     """
-    roles = actor.roles & ALLOWED[purpose]
-    if not roles or (full and not actor.roles & STEP_UP):
-        raise NotAllowed("E-PURPOSE", f"{actor.name} may not look for {purpose}")
-    if not case_no.strip():
-        raise Rejected("E-CASE-NO", "a look needs a case")
+    role = _admitted(actor, purpose, case_no, full)
     person = _person(tx, clock, key)
-    tx.add(
-        AccessRow(
-            id=uuid7(clock.now()), person_id=person.id, at=clock.now(), actor=actor.name,
-            role=min(roles), purpose=purpose, case_no=case_no[:40], full=full,
-        )
-    )  # fmt: skip
-    tx.flush()
+    _note(tx, clock, actor, role, person, purpose, case_no, full)
     permit = tx.scalar(
         select(PermitRow)
         .where(PermitRow.person_id == person.id)
@@ -106,17 +112,76 @@ def look_up(
     )
     if permit is None:
         raise NotFound("E-PERMIT", "no permit")
-    known = persons.personal(tx, person)
     return View(
+        **_shown(persons.personal(tx, person), person, full),
         permit_no=permit.permit_no,
-        name=known.name if full else mask_name(known.name),
-        citizen_id=known.citizen_id if full else mask_citizen_id(known.citizen_id),
-        phone=known.phone if full else mask_phone(known.phone),
-        birth=person.birth if full else None,
         type=permit.type,
         status=shown_status(permits.holds(tx, permit.permit_no)),
         valid_until=permit.valid_until,
     )
+
+
+def look_at_applicant(
+    tx: Tx, clock: Clock, actor: Actor, purpose: Purpose, acc_no: str, full: bool = False
+) -> Applicant:
+    """Who stands behind an acceptance number, which is the case. Raises as `look_up`, NotFound E-APPLICATION."""
+    role = _admitted(actor, purpose, acc_no, full)
+    person = applications.applicant(tx, acc_no)
+    _note(tx, clock, actor, role, person, purpose, acc_no, full)
+    known = persons.personal(tx, person)
+    return Applicant(
+        **_shown(known, person, full),
+        sex=person.sex,
+        ethnic=person.ethnic,
+        household_address=known.household_address if full else "",
+    )
+
+
+def look_at_status(
+    tx: Tx, clock: Clock, actor: Actor, purpose: Purpose, case_no: str, permit_no: str
+) -> PermitRow:
+    """A permit whose status or reasons are about to be told, on record like every look. Raises as `look_up`."""
+    role = _admitted(actor, purpose, case_no, full=False)
+    permit = permits.get(tx, permit_no)
+    person = persons.get(tx, permit.person_id)
+    _note(tx, clock, actor, role, person, purpose, case_no, full=False)
+    return permit
+
+
+def _admitted(actor: Actor, purpose: Purpose, case_no: str, full: bool) -> Role:
+    """The role in which the actor may look for this purpose."""
+    roles = actor.roles & ALLOWED[purpose]
+    if not roles or (full and not actor.roles & STEP_UP):
+        raise NotAllowed("E-PURPOSE", f"{actor.name} may not look for {purpose}")
+    if not case_no.strip():
+        raise Rejected("E-CASE-NO", "a look needs a case")
+    return min(roles)
+
+
+def _note(
+    tx: Tx, clock: Clock, actor: Actor, role: Role, person: PersonRow, purpose: Purpose,
+    case_no: str, full: bool,
+) -> None:  # fmt: skip
+    """Put a look on record; a holder looks at its own record only."""
+    if purpose is Purpose.OWN_RECORD:
+        require_own(actor, person.id)
+    tx.add(
+        AccessRow(
+            id=uuid7(clock.now()), person_id=person.id, at=clock.now(), actor=actor.name,
+            role=role, purpose=purpose, case_no=case_no[:40], full=full,
+        )
+    )  # fmt: skip
+    tx.flush()
+
+
+def _shown(known: persons.Personal, person: PersonRow, full: bool) -> dict[str, Any]:
+    """The fields of `Particulars`."""
+    return {
+        "name": known.name if full else mask_name(known.name),
+        "citizen_id": known.citizen_id if full else mask_citizen_id(known.citizen_id),
+        "phone": known.phone if full else mask_phone(known.phone),
+        "birth": person.birth if full else None,
+    }
 
 
 def terminal_answer(tx: Tx, card_serial: str) -> tuple[str, int]:

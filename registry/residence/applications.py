@@ -20,7 +20,7 @@ from registry.points import launch
 from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal
 from registry.residence.domain import ALLOWED, Basis, Channel, Kind, PermitType, State
 from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
-from registry.roles import CLERKS, Actor, Role, require
+from registry.roles import CLERKS, SYSTEM, Actor, Role, require, require_own
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 SAVERS = (*CLERKS, Role.EMPLOYER_OP)
@@ -69,6 +69,7 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
         state_since=clock.now(),
         open=True,
         saved_at=clock.now(),
+        saved_by=actor.name,
     )
     tx.add(row)
     tx.flush()
@@ -105,9 +106,10 @@ def _one_at_a_time(tx: Tx, clock: Clock, draft: Draft, policy: Policy) -> None:
 
 
 def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
-    """Line 2. Raises E-ROLE, E-STATE, E-MISSING (all missing items at once)."""
+    """Line 2. Raises E-ROLE, E-OWN (an employer's operator sends in its own), E-STATE, E-MISSING (all items)."""
     require(actor, *SAVERS)
     row = get(tx, tracking)
+    _own_case(row, actor)
     person = persons.get(tx, row.person_id)
     missing = [] if person.photo_ref else [papers.PHOTO]
     if papers.under_age(person.birth, business_date(clock.now())) and not row.guardian:
@@ -160,11 +162,12 @@ def accept(
     return row.acc_no
 
 
-def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
-    """Lines 4 and 5: ask the registers and put the file before a reviewer. Raises E-STATE.
+def verify(tx: Tx, clock: Clock, acc_no: str, actor: Actor = SYSTEM) -> ApplicationRow:
+    """Lines 4 and 5: ask the registers and put the file before a reviewer. Raises E-ROLE, E-STATE.
 
     Answers: PASS the register shows it today, FAIL it shows something else, UNKNOWN it shows nothing.
     """
+    require(actor, Role.SYSTEM, *CLERKS, Role.REVIEWER)
     row = by_number(tx, acc_no)
     _move(clock, row, State.VERIFYING)
     person = persons.get(tx, row.person_id)
@@ -179,7 +182,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str) -> ApplicationRow:
         row.rental_answer = FAIL if dwellings else UNKNOWN
     _move(clock, row, State.IN_REVIEW)
     events.append(
-        tx, clock, "application.checked", acc_no, ground=row.labour_answer,
+        tx, clock, "application.checked", acc_no, actor=actor.name, ground=row.labour_answer,
         dwelling=row.rental_answer,
     )  # fmt: skip
     return row
@@ -276,9 +279,12 @@ def send_back(
 
 
 def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
-    """Line 18: the holder gives up before the card is made. Raises E-ROLE, E-STATE."""
+    """Line 18: the holder gives up before the card is made. Raises E-ROLE, E-OWN, E-STATE."""
     require(actor, *SAVERS, Role.HOLDER)
     row = get(tx, tracking)
+    if Role.HOLDER in actor.roles:
+        require_own(actor, row.person_id, *SAVERS)
+    _own_case(row, actor)
     made = row.state == State.IN_PRODUCTION
     if _move(clock, row, State.WITHDRAWN):
         if row.acc_no is not None and not made:
@@ -294,9 +300,13 @@ def advance(tx: Tx, clock: Clock, acc_no: str, to: State, actor: str) -> None:
 
 
 def resubmit(tx: Tx, clock: Clock, acc_no: str, actor: Actor) -> ApplicationRow:
-    """Line 7: the applicant completed the papers; the clock that stood still goes on. Raises E-ROLE, E-STATE."""
+    """Line 7: the applicant completed the papers; the clock that stood still goes on.
+
+    Raises E-ROLE, E-OWN, E-STATE.
+    """
     require(actor, *SAVERS)
     row = by_number(tx, acc_no)
+    _own_case(row, actor)
     if row.state != State.RETURNED:
         raise Rejected("E-STATE", "it was not returned", state=row.state, allowed=State.RETURNED)
     stood = domain.working_days(business_date(row.state_since), business_date(clock.now()))
@@ -328,6 +338,13 @@ def by_number(tx: Tx, acc_no: str) -> ApplicationRow:
     return row
 
 
+def unchanged(tx: Tx, acc_no: str, row_version: int) -> None:
+    """Raises NotFound E-APPLICATION, Rejected E-VERSION when it is not the version somebody read."""
+    row = by_number(tx, acc_no)
+    if row.row_version != row_version:
+        raise Rejected("E-VERSION", "it changed since", row_version=row.row_version)
+
+
 def applicant(tx: Tx, acc_no: str) -> PersonRow:
     """The person behind an acceptance number."""
     return persons.get(tx, by_number(tx, acc_no).person_id)
@@ -336,6 +353,12 @@ def applicant(tx: Tx, acc_no: str) -> PersonRow:
 def _second_person(row: ApplicationRow, actor: Actor) -> None:
     if row.accepted_by == actor.name:
         raise NotAllowed("E-SOD", "who accepted an application does not review it")
+
+
+def _own_case(row: ApplicationRow, actor: Actor) -> None:
+    """An employer's operator works on what it saved itself; clerks and holders have doors of their own."""
+    if not actor.roles.intersection({*CLERKS, Role.HOLDER}) and row.saved_by != actor.name:
+        raise NotAllowed("E-OWN", "somebody else saved this application")
 
 
 def _may(row: ApplicationRow, to: State) -> None:

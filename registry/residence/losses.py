@@ -14,7 +14,7 @@ from registry.parameters import PILOT, Policy
 from registry.residence import cards, permits
 from registry.residence.domain import CardState, Hold
 from registry.residence.tables import LossReportRow
-from registry.roles import CLERKS, Actor, Role, require
+from registry.roles import CLERKS, Actor, Role, require, require_own
 
 ORAL, WRITTEN = "ORAL", "WRITTEN"
 
@@ -40,9 +40,10 @@ def report(
 ) -> LossReportRow:  # fmt: skip
     """LOSS at once, by telephone at night or at a point; written confirmation within 15 days.
 
-    A second report while one is open gives the same row. Raises E-ROLE, NotFound E-PERMIT.
+    A second report while one is open gives the same row. Raises E-ROLE, E-OWN, NotFound E-PERMIT.
     """
     require(actor, *CLERKS, Role.HOLDER)
+    require_own(actor, permits.get(tx, permit_no).person_id, *CLERKS)
     row = open_report(tx, permit_no)
     if row is not None:
         return row

@@ -26,7 +26,7 @@ from registry.residence.tables import (
     PermitRow,
     StatusEventRow,
 )
-from registry.roles import CLERKS, Actor, Role, require
+from registry.roles import CLERKS, Actor, Role, require, require_own
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,9 @@ def renew_lease(
 def report_loss(
     tx: Tx, clock: Clock, permit_no: str, actor: Actor, *, stolen: bool = False, evidence: str
 ) -> None:
-    """LOSS at once, by telephone or at any point (5.4). Raises Rejected E-HOT when it is set already."""
+    """LOSS at once, by telephone or at any point (5.4). Raises E-ROLE, E-OWN, Rejected E-HOT (set already)."""
     require(actor, *CLERKS, Role.HOLDER)
+    require_own(actor, get(tx, permit_no).person_id, *CLERKS)
     cause = Cause(actor.name, evidence)
     if not add_hold(tx, clock, permit_no, Hold.LOSS, cause, stolen=stolen):
         raise Rejected("E-HOT", "the loss is on the list already")

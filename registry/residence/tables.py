@@ -90,6 +90,10 @@ class ApplicationRow(Table):
     returns: Mapped[int] = mapped_column(Integer, default=0)
     reason: Mapped[str | None] = mapped_column(String(200))
     permit_no: Mapped[str | None] = mapped_column(String(18))
+    saved_by: Mapped[str] = mapped_column(String(60))
+    row_version: Mapped[int] = mapped_column(Integer)
+
+    __mapper_args__ = {"version_id_col": row_version}  # noqa: RUF012 - counts up with every change
 
 
 class FeeItemRow(Table):

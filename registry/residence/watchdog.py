@@ -53,7 +53,10 @@ def scan(tx: Tx, clock: Clock, policy: Policy = PILOT) -> Scanned:
     result, today = Scanned(), business_date(clock.now())
     allowed = limits(policy)
     for row in tx.scalars(
-        select(ApplicationRow).where(ApplicationRow.open.is_(True)).order_by(ApplicationRow.id)
+        select(ApplicationRow)
+        .where(ApplicationRow.open.is_(True))
+        .order_by(ApplicationRow.id)
+        .with_for_update()
     ).all():
         state, since = State(row.state), business_date(row.state_since)
         if state in allowed:

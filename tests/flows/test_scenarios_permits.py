@@ -15,10 +15,9 @@ from registry.residence.domain import ALLOWED, Basis, ChipStatus, Hold, Kind, Pe
 from registry.residence.gate import purse_blacklist, purse_gate
 from registry.residence.losses import Bearer, Found
 from registry.roles import Actor, Role
-from tests.registry_bench import CLERK, OFFICE, REVIEWER, SERIALS, STATION, City, city
+from tests.registry_bench import CLERK, OFFICE, REVIEWER, SERIALS, STATION, City, city, holder_of
 from tests.registry_desk import SERIAL, Desk23, pin_entry
 
-HOLDER = Actor.of("holder", Role.HOLDER)
 SINCE = date(2007, 4, 2)
 
 
@@ -80,7 +79,12 @@ def test_t01_window_application_to_activated_card_all_18_transitions() -> None:
         assert permits.get(tx, permit_no).status == ChipStatus.PENDING
         # 18 withdrawn before the card is made
         withdrawn = town.apply(tx, 3)
-        applications.withdraw(tx, clock, applications.by_number(tx, withdrawn).id, HOLDER)
+        tracking = applications.by_number(tx, withdrawn).id
+        stranger = Actor.of("somebody", Role.HOLDER)
+        with pytest.raises(NotAllowed, match="E-OWN"):
+            applications.withdraw(tx, clock, tracking, stranger)
+        applicant = Actor.of(applications.applicant(tx, withdrawn).id, Role.HOLDER)
+        applications.withdraw(tx, clock, tracking, applicant)
         assert state(tx, withdrawn) is State.WITHDRAWN
         assert fees.balance(tx)[1] == 4_000
     seen = taken(town)
@@ -164,8 +168,9 @@ def test_t08_loss_by_phone_at_night_replacement_and_the_found_card() -> None:
     desk.counter.hand_over(SERIAL, pin_entry(), CLERK)
     clock.advance(at_night(date(2007, 5, 20), 23) - clock.now())
     with town.db.write() as tx:
-        report = losses.report(tx, clock, desk.permit_no, HOLDER)
-        assert losses.report(tx, clock, desk.permit_no, HOLDER).id == report.id
+        holder = holder_of(tx, desk.permit_no)
+        report = losses.report(tx, clock, desk.permit_no, holder)
+        assert losses.report(tx, clock, desk.permit_no, holder).id == report.id
         assert report.confirm_by == date(2007, 6, 4)
         reported = clock.now()
         bearer = [
@@ -216,9 +221,10 @@ def test_t09_loss_withdrawn_in_person_before_replacement() -> None:
     town = desk.town
     desk.counter.hand_over(SERIAL, pin_entry(), CLERK)
     with town.db.write() as tx:
-        losses.report(tx, town.clock, desk.permit_no, HOLDER)
+        holder = holder_of(tx, desk.permit_no)
+        losses.report(tx, town.clock, desk.permit_no, holder)
         assert losses.found_card(tx, town.clock, SERIAL, STATION) is Found.TELL_HOLDER
-        for actor in (HOLDER, STATION):
+        for actor in (holder, STATION):
             with pytest.raises(NotAllowed, match="E-ROLE"):
                 losses.withdraw(tx, town.clock, desk.permit_no, actor, "by telephone")
         losses.withdraw(tx, town.clock, desk.permit_no, CLERK, "in person, document seen")
@@ -233,7 +239,8 @@ def test_t09_a_loss_does_not_clear_a_sleep() -> None:
     desk.counter.hand_over(SERIAL, pin_entry(), CLERK)
     with town.db.write() as tx:
         permits.add_hold(tx, town.clock, desk.permit_no, Hold.EMP, permits.Cause("t", "gap"))
-        losses.report(tx, town.clock, desk.permit_no, HOLDER)
+        holder = holder_of(tx, desk.permit_no)
+        losses.report(tx, town.clock, desk.permit_no, holder)
         losses.withdraw(tx, town.clock, desk.permit_no, CLERK, "in person")
         assert permits.holds(tx, desk.permit_no) == {Hold.EMP}  # I10
     assert desk.gate() == "62"

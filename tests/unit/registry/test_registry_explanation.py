@@ -19,10 +19,8 @@ from registry.residence.tables import FactRow
 from registry.roles import Actor, Role
 from runtime.services import build
 from runtime.settings import Settings
-from tests.registry_bench import CLERK, REVIEWER
+from tests.registry_bench import CLERK, REVIEWER, holder_of
 from tests.registry_story import LAST_DAY, Story, june
-
-HOLDER = Actor.of("holder", Role.HOLDER)
 
 
 def explained(story: Story) -> explanation.Explanation:
@@ -79,11 +77,19 @@ def test_an_objection_postpones_the_sleep_once() -> None:
     story.on(june(12), story.end)
     story.on(june(14))
     with town.db.write() as tx:
+        with pytest.raises(NotAllowed, match="E-OWN"):
+            stranger = Actor.of("somebody", Role.HOLDER)
+            objections.file_objection(tx, town.clock, story.permit_no, Hold.EMP, stranger, "why?")
         first = objections.file_objection(
-            tx, town.clock, story.permit_no, Hold.EMP, HOLDER, "I still work there"
+            tx,
+            town.clock,
+            story.permit_no,
+            Hold.EMP,
+            holder_of(tx, story.permit_no),
+            "I still work there",
         )
         again = objections.file_objection(
-            tx, town.clock, story.permit_no, Hold.EMP, HOLDER, "again"
+            tx, town.clock, story.permit_no, Hold.EMP, holder_of(tx, story.permit_no), "again"
         )
     assert first == again
     assert story.on(june(21)) == "WATCH"
@@ -98,7 +104,7 @@ def test_a_dismissed_objection_ends_the_delay() -> None:
     story.on(june(17))
     with town.db.write() as tx:
         objection = objections.file_objection(
-            tx, town.clock, story.permit_no, Hold.EMP, HOLDER, "no"
+            tx, town.clock, story.permit_no, Hold.EMP, holder_of(tx, story.permit_no), "no"
         )
         with pytest.raises(NotAllowed, match="E-ROLE"):
             objections.decide_objection(tx, town.clock, objection, CLERK, False)
@@ -115,11 +121,15 @@ def test_after_ten_days_it_is_too_late_to_object() -> None:
     story = Story()
     town = story.town
     with town.db.write() as tx, pytest.raises(Rejected, match="E-NO-GAP"):
-        objections.file_objection(tx, town.clock, story.permit_no, Hold.EMP, HOLDER, "why")
+        objections.file_objection(
+            tx, town.clock, story.permit_no, Hold.EMP, holder_of(tx, story.permit_no), "why"
+        )
     story.on(june(12), story.end)
     story.on(june(23))
     with town.db.write() as tx, pytest.raises(Rejected, match="E-OBJECTION-LATE"):
-        objections.file_objection(tx, town.clock, story.permit_no, Hold.EMP, HOLDER, "late")
+        objections.file_objection(
+            tx, town.clock, story.permit_no, Hold.EMP, holder_of(tx, story.permit_no), "late"
+        )
 
 
 def test_a_dispute_keeps_the_permit_awake_until_its_end() -> None:

@@ -32,8 +32,14 @@ def test_the_standards_own_sample_and_a_small_x() -> None:
     assert identifiers.validate_citizen_id("11010519491231002x", TODAY).normalized.endswith("X")
 
 
-def test_the_leap_day_vector() -> None:
-    assert identifiers.validate_citizen_id("994403197202290014", TODAY).code == "E-CID-DIV"
+def test_the_leap_day_vectors() -> None:
+    """Of the table of 3.1: a day that is there, and two that are not though their check digits are right."""
+    assert identifiers.validate_citizen_id("994403197202290014", TODAY).ok
+    for number in ("994403197302290011", "994403190002290018"):
+        assert identifiers.validate_citizen_id(number, TODAY).code == "E-CID-DATE"
+    assert identifiers.validate_citizen_id("994403197202290014", TODAY, synthetic=False).code == (
+        "E-CID-DIV"
+    )
     made = identifiers.make_citizen_id("994400", date(1972, 2, 29), 1)
     assert identifiers.validate_citizen_id(made, TODAY).ok
 

@@ -34,7 +34,6 @@ from tests.registry_bench import (
 
 OPERATOR = Actor.of("operator Fu", Role.EMPLOYER_OP)
 INSPECTOR = Actor.of("inspector Hu", Role.LABOUR_INSPECTOR)
-HOLDER = Actor.of("holder", Role.HOLDER)
 DAY = date(2007, 5, 8)
 APRIL = date(2007, 4, 2)
 HIRES = "name,id_no,start_date\n"
@@ -129,7 +128,7 @@ WRITES: dict[str, Write] = {
     "residence.return": (lambda s, tx: applications.send_back(
         tx, s.town.clock, s.ready, REVIEWER, "unclear")),
     "residence.withdraw": (lambda s, tx: applications.withdraw(
-        tx, s.town.clock, applications.by_number(tx, s.waiting).id, HOLDER)),
+        tx, s.town.clock, applications.by_number(tx, s.waiting).id, CLERK)),
     "residence.accept": (lambda s, tx: applications.accept(
         tx, s.town.clock, applications.by_number(tx, s.waiting).id, CLERK, "R-1")),
     "residence.advance": (lambda s, tx: applications.advance(
@@ -139,7 +138,7 @@ WRITES: dict[str, Write] = {
     "residence.refund": (lambda s, tx: fees.refund(tx, s.town.clock, s.waiting, "test", "clerk")),
     "residence.hold": (lambda s, tx: permits.add_hold(
         tx, s.town.clock, s.permit_no, Hold.ADMIN, permits.Cause("r", "e"))),
-    "residence.loss": (lambda s, tx: losses.report(tx, s.town.clock, s.permit_no, HOLDER)),
+    "residence.loss": (lambda s, tx: losses.report(tx, s.town.clock, s.permit_no, CLERK)),
     "residence.cancel": (lambda s, tx: permits.cancel(
         tx, s.town.clock, s.permit_no, REVIEWER, "fraud")),
     "residence.bind": (lambda s, tx: cards.bind_card(
@@ -154,7 +153,7 @@ WRITES: dict[str, Write] = {
         tx, s.town.clock, s.ticket.id, bytes(status.signed(s.ticket, bytes(8))), "clerk")),
     "dormancy.publish": (lambda s, tx: status_list.publish(tx, s.town.clock)),
     "dormancy.object": (lambda s, tx: objections.file_objection(
-        tx, s.town.clock, s.permit_no, Hold.EMP, HOLDER, "no")),
+        tx, s.town.clock, s.permit_no, Hold.EMP, CLERK, "no")),
     "exchange.deliver": (lambda s, tx: s.town.deliver(tx)),
     "employment.confirm_list": (lambda s, tx: accounts.confirm_list(
         tx, s.town.clock, s.town.employers[0], OPERATOR)),

@@ -145,8 +145,15 @@ def test_a_record_is_masked_and_the_holder_sees_who_looked() -> None:
         assert [(look.role, look.purpose, look.full) for look in log] == [
             ("police_clerk", "LOSS", True), ("station_clerk", "LOSS", False),
         ]  # fmt: skip
+        other = Actor.of("other", Role.HOLDER)
         with pytest.raises(NotAllowed, match="E-PURPOSE"):
-            access.my_access_log(tx, Actor.of("other", Role.HOLDER), person_id)
+            access.my_access_log(tx, other, person_id)
+        own = access.look_up(
+            tx, town.clock, holder, Purpose.OWN_RECORD, "own", permit_no, full=True
+        )
+        assert own.name == person.name
+        with pytest.raises(NotAllowed, match="E-OWN"):
+            access.look_up(tx, town.clock, other, Purpose.OWN_RECORD, "own", permit_no)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,16 @@ MATRIX = {
     "residence.applications.send_back": "reviewer",
     "residence.applications.withdraw": f"{CLERKS} employer_op holder",
     "residence.applications.resubmit": f"{CLERKS} employer_op",
+    "residence.applications.verify": f"{CLERKS} reviewer system",
+    "residence.access.look_at_applicant": CLERKS,
+    "residence.access.look_at_status": CLERKS,
+    "residence.window.accept_here": CLERKS,
+    "residence.window.accept_walk_in": f"{CLERKS} employer_op",
+    "residence.window.apply_again": CLERKS,
+    "residence.window.read": f"{CLERKS} reviewer pilot_office auditor employer_op holder",
+    "residence.window.sits_at": CLERKS,
+    "residence.window.take_down": f"{CLERKS} employer_op",
+    "residence.window.work_list": f"{CLERKS} reviewer pilot_office",
     "residence.fees.set_price": RULES,
     "residence.losses.report": f"{CLERKS} holder",
     "residence.losses.confirm": CLERKS,
@@ -117,7 +127,7 @@ def passes(db: Database, act: Callable[..., Any], role: Role) -> bool:
         values = {
             name: argument(hints.get(name), tx, actor)
             for name, parameter in inspect.signature(act).parameters.items()
-            if parameter.default is parameter.empty
+            if parameter.default is parameter.empty or hints.get(name) is Actor
         }
         try:
             act(**values)
