@@ -102,6 +102,9 @@ def test_health_says_whether_the_database_answers(client: TestClient) -> None:
 def test_every_route_is_documented(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/api/board", "/api/events", "/api/cards/{card_serial}", "/api/summary"} <= set(paths)
-    assert all(
-        spec["get"].get("description") or spec["get"].get("summary") for spec in paths.values()
-    )
+    routes = [route for path in paths.values() for route in path.values()]
+    assert all(route.get("description") for route in routes)
+    writes = [route for path in paths.values() for verb, route in path.items() if verb != "get"]
+    named = [{one["name"] for one in route["parameters"]} for route in writes]
+    assert all("Idempotency-Key" in names for names in named)
+    assert all(route["security"] and "409" in route["responses"] for route in writes)
