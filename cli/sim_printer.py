@@ -32,7 +32,8 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Run one until Ctrl-C. 启动。"""
-    from runtime.simulated_printer import TIMINGS, SimulatedPrinter, control_path
+    from runtime.printer_hands import control_path
+    from runtime.simulated_printer import TIMINGS, SimulatedPrinter
 
     if timing not in TIMINGS:
         raise typer.BadParameter(f"{timing!r}: {', '.join(TIMINGS)}", param_hint="--timing")
@@ -94,7 +95,7 @@ def load(
 
 
 def _act(request: dict[str, Any], serial: str, as_json: bool) -> None:
-    from runtime.simulated_printer import ask, control_path
+    from runtime.printer_hands import ask, control_path
 
     _show(ask(control_path(serial), request), as_json)
 

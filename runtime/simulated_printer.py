@@ -1,16 +1,12 @@
-"""A simulated card printer to plug a station into, with an operator's hands on a socket (printer.md 4.1).
+"""A simulated card printer to plug a station into; an operator's hands reach it over a socket (printer.md 4.1).
 
-``citycard sim printer start`` runs one behind a pseudo-terminal or a TCP port; the other verbs speak to it over a
-UNIX socket that only its owner may open: one line of JSON each way, at most 4,096 bytes::
-
-    {"do": "fault", "script": "F7 during(m, 300)"}    ->   {"url": ..., "position": ..., "feeder": 3, ...}
+``citycard sim printer start`` runs one behind a pseudo-terminal or a TCP port; `runtime.printer_hands` says how
+the other verbs speak to it.
 """
 
 import json
 import os
-import socket
 import socketserver
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -23,15 +19,10 @@ from personalization import artwork
 from printer.sim.control import PrinterSimulator
 from printer.sim.plastic import SimCard
 from printer.timing import CLASSIC, FAST, INSTANT
+from runtime.printer_hands import MAX_LINE, ask
 
-MAX_LINE = 4096
 TIMINGS = {"classic": CLASSIC, "fast": FAST, "instant": INSTANT}
 SERIAL_BYTES = 8
-
-
-def control_path(serial: str) -> Path:
-    """Where the hands on this machine are found, per user and machine."""
-    return Path(tempfile.gettempdir()) / f"citycard-sim-printer-{os.getuid()}-{serial}.sock"
 
 
 class SimulatedPrinter:
@@ -139,18 +130,3 @@ def _answer(line: bytes, do: Callable[[dict[str, Any]], dict[str, Any]]) -> dict
     except CityError as refused:
         fault = refused
     return {"error": {"code": fault.code, "detail": fault.detail, "facts": fault.facts}}
-
-
-def ask(control: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Send one request to a running machine. Unavailable P-L05 when none runs, Rejected with its own code."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as talk:
-        try:
-            talk.connect(str(control))
-        except OSError as reason:
-            raise Unavailable("P-L05", str(reason), port=str(control)) from reason
-        talk.sendall(json.dumps(request).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(talk.makefile("rb").readline(MAX_LINE))
-    problem = answer.get("error")
-    if problem is not None:
-        raise Rejected(problem["code"], problem["detail"], **problem["facts"])
-    return answer
