@@ -18,6 +18,7 @@ STATUS_PAGE_MAX = 22
 PAGE_NOTHING, PAGE_LAST, PAGE_MORE = 0, 1, 2
 _PAGE_HEAD = 28  # flag letters 2, flag 1, version 8, base 8, index 6, count 3
 TOTALS_LENGTH = 62
+OPERATOR_LENGTH = 3
 COUNT_MAX = 999
 DETAIL_RECORD = 40
 DETAILS_MAX = 8
@@ -135,9 +136,17 @@ class Totals:
         return f"{operator}PT{len(parts):02d}{''.join(parts)}"
 
 
+def parse_operator(text: str) -> str:
+    """Field 63 of a sign-on: the operator, three characters. Raises PartFault."""
+    if len(text) != OPERATOR_LENGTH:
+        raise PartFault(63, "an operator has three characters")
+    return text
+
+
 def parse_field63(text: str) -> Totals | None:
     """The totals by type behind the operator; None when there are none. Raises PartFault."""
-    if len(text) <= 3:
+    if len(text) <= OPERATOR_LENGTH:
+        parse_operator(text)
         return None
     if text[3:5] != "PT":
         raise PartFault(63, "PT is expected behind the operator")

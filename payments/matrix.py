@@ -1,7 +1,8 @@
 """Which message is which, and which fields it must, may and must not have (iso8583-host.md 6.1 to 6.3).
 
-Conditions of 6.3 that depend on other fields (C1 account, C3 tracks, C5 PIN) stand in `missing`; a field
-that is not listed is answered with 30, as one that is missing.
+Conditions of 6.3 that depend on other fields (C1 account, C3 tracks, C5 PIN) stand in `_conditional`, values
+that a code table limits (4, 6.1) in `_wrong_value`; a field that is not listed is answered with 30, as one
+that is missing.
 """
 
 from dataclasses import dataclass
@@ -85,14 +86,19 @@ def task_of(message: Message) -> Task | None:
         return Task.REVERSE  # answered 12: there is nothing to take back
     if mti == "0200":
         return _financial(message)
-    if kind in ONLINE_KINDS and r.PROCESSING[kind] == message.text(3):
+    if kind in ONLINE_KINDS and _processing_fits(message):
         return {"0220": Task.CONFIRM, "0400": Task.REVERSE}.get(mti)
     return None
 
 
+def _processing_fits(message: Message) -> bool:
+    """Whether field 3 is the one of type 60.1. One without field 3 is of its type, and incomplete: 30, not 40."""
+    return 3 not in message or r.PROCESSING.get(message.kind) == message.text(3)
+
+
 def _financial(message: Message) -> Task | None:
     kind = message.kind
-    if r.PROCESSING.get(kind) != message.text(3):
+    if not _processing_fits(message):
         return None
     if kind == r.BALANCE:
         return Task.BALANCE
@@ -114,20 +120,22 @@ _SEALED = _BASE | {64}
 _PURSE = _SEALED | {3, 4, 22, 25, 49, 58}
 _CARD = frozenset({2, 14, 23, 35})
 _PIN = frozenset({26, 52, 53})
-_NET = FieldRule(_SEALED, frozenset({62, 63}))
+_NET = FieldRule(_SEALED)
+_NET_DATA = FieldRule(_SEALED | {62})
 _CONDITIONAL = frozenset({Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.DETAIL})
 SHAPES_KEPT = 256
-# Fields the dialect accepts and nobody uses (3.3): track 3, extra data; 63 carries the operator.
-_IGNORED = frozenset({36, 59, 63})
+_IGNORED = frozenset(
+    {36, 59}
+)  # track 3 and extra data: the dialect accepts them, nobody uses them (3.3)
 RULES: dict[Task, FieldRule] = {
     Task.SIGN_ON: FieldRule(_BASE, frozenset({62, 63})),
-    Task.ECHO: FieldRule(_BASE, frozenset({62, 63, 64})),
+    Task.ECHO: FieldRule(_BASE, frozenset({64})),
     Task.SIGN_OFF: _NET,
     Task.PARAMETERS: _NET,
     Task.PARAMETERS_DONE: _NET,
-    Task.LIST_PAGE: FieldRule(_SEALED | {62}, frozenset({63})),
-    Task.LIST_DONE: FieldRule(_SEALED | {62}, frozenset({63})),
-    Task.STATUS: FieldRule(_SEALED | {62}, frozenset({63})),
+    Task.LIST_PAGE: _NET_DATA,
+    Task.LIST_DONE: _NET_DATA,
+    Task.STATUS: _NET_DATA,
     Task.BALANCE: FieldRule(_SEALED | {3, 22, 25, 49} | _PIN, _CARD | _IGNORED),
     Task.LOAD: FieldRule(_PURSE, _CARD | _PIN | _IGNORED),
     Task.UNLOAD: FieldRule(_PURSE, _CARD | _PIN | _IGNORED),
@@ -141,10 +149,31 @@ RULES: dict[Task, FieldRule] = {
 }
 
 
+# Field 22 (4): how the card was read, and whether a PIN came with it. Field 25 (6.1).
+ENTRY_MODES = frozenset(how + pin for how in ("01", "02", "05", "07") for pin in "012")
+_CONDITIONS = {Task.BALANCE: "00", Task.LOAD: r.PURSE, Task.UNLOAD: r.PURSE}
+_NO_TRACE = "000000"
+
+
 def wrong_field(task: Task, message: Message, no_pin_fen: int = 0) -> int | None:
-    """The first field that is missing or does not belong; None when the message is complete."""
+    """The first field that is missing, does not belong or says what it cannot; None when all is well.
+
+    An advice is not refused for a value nobody decides by: it holds evidence.
+    """
     wrong = _misplaced(task, tuple(message.fields))
+    if wrong is None and task not in ADVICES:
+        wrong = _wrong_value(task, message)
     return _conditional(task, message, no_pin_fen) if wrong is None else wrong
+
+
+def _wrong_value(task: Task, message: Message) -> int | None:
+    if message.trace == _NO_TRACE:
+        return 11
+    if task not in _CONDITIONS:
+        return None
+    if message.text(22) not in ENTRY_MODES:
+        return 22
+    return 25 if message.text(25) != _CONDITIONS[task] else None
 
 
 @lru_cache(maxsize=SHAPES_KEPT)

@@ -12,7 +12,7 @@ from core.db import Tx
 from core.errors import CityError
 from payments import line_keys
 from payments.decisions import Decision, Request, Rule, refuse
-from payments.field_parts import PartFault, parse_sequence_number
+from payments.field_parts import PartFault, parse_operator, parse_sequence_number
 from payments.loads import Desk, response_of
 from payments.tables import TerminalRow
 
@@ -51,11 +51,13 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
     message, terminal = request.message, request.terminal
     if message.function not in (DOUBLE, WITH_TRACK):
         return refuse("40", store=False)
-    if 62 in message:
-        try:
+    try:
+        if 62 in message:
             parse_sequence_number(message.octets(62))
-        except PartFault:
-            return refuse("30", store=False)
+        if 63 in message:
+            parse_operator(message.text(63))
+    except PartFault:
+        return refuse("30", store=False)
     batch = f"{terminal.batch:06d}"
     fields = {37: desk.references(), 60: f"00{batch}{message.text(60)[8:]}"}
     with_track = message.function == WITH_TRACK

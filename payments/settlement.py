@@ -93,6 +93,8 @@ def settle(tx: Tx, clock: Clock, request: Request, reference: str) -> Decision:
         claim = Claim(parse_field48(message.text(48)), parse_field63(message.text(63)))
     except PartFault:
         return refuse("30")
+    if claim.sums.domestic or claim.sums.foreign:  # the result is the host's to say
+        return refuse("30")
     held = host_totals(tx, message.terminal, int(message.batch))
     result = EQUAL if claim.agrees(held) else DIFFERENT
     digits = message.text(48)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from payments import messages
 from payments import requests as r
-from payments.field_parts import field60
+from payments.field_parts import Totals, field60
 from payments.messages import Message
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
@@ -111,6 +111,49 @@ def test_a_financial_message_with_a_network_code_is_40(
     message, _ = terminal.load_request(card, 500)
     strange = changed(message, {60: field60(r.CASH_LOAD, terminal.batch, "301")})
     assert terminal.ask(strange).response == "40"
+
+
+@pytest.mark.parametrize("missing", [3, 4, 22, 25, 49, 58])
+def test_a_message_without_a_field_it_must_have_is_30(
+    terminal: LabTerminal, card: LabCard, missing: int
+) -> None:
+    message, _ = terminal.load_request(card, 500)
+    fields = {number: value for number, value in message.fields.items() if number != missing}
+    assert terminal.ask(Message.of("0200", fields)).response == "30"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(11, "000000"), (22, "999"), (22, "030"), (25, "00"), (49, "840"), (62, b"no"), (63, "01 ")],
+)
+def test_a_field_that_says_what_it_cannot_or_does_not_belong_is_30(
+    terminal: LabTerminal, card: LabCard, field: int, value: str | bytes
+) -> None:
+    message, _ = terminal.load_request(card, 500)
+    assert terminal.ask(changed(message, {field: value})).response == "30"
+
+
+@pytest.mark.parametrize("function", [r.PARAMETERS, r.PARAMETERS_DONE, r.SIGN_OFF])
+@pytest.mark.parametrize(("field", "value"), [(62, b"BL"), (63, "01 ")])
+def test_a_network_message_has_62_and_63_only_where_its_flow_says_so(
+    terminal: LabTerminal, function: str, field: int, value: str | bytes
+) -> None:
+    mti = "0820" if function == r.SIGN_OFF else "0800"
+    fields = {60: field60("00", terminal.batch, function, ""), field: value}
+    message = terminal.station.message(mti, terminal.trace(), f"00{terminal.batch}", fields)
+    assert terminal.ask(message).response == "30"
+
+
+def test_an_operator_has_three_characters(terminal: LabTerminal) -> None:
+    long = terminal.station.sign_on(terminal.trace(), operator="operator")
+    assert terminal.ask(long, sealed=False).response == "30"
+
+
+def test_a_request_does_not_say_the_result_of_its_settlement(terminal: LabTerminal) -> None:
+    message = terminal.station.settlement(terminal.trace(), Totals({}))
+    told = changed(message, {48: Totals({}).field48(domestic=1)})
+    assert terminal.ask(told).response == "30"
+    assert terminal.settle(Totals({})).response == "00"
 
 
 def test_on_a_new_day_even_an_unknown_function_is_told_to_sign_on(
