@@ -35,6 +35,7 @@ NOUNS = {
     "incident": Noun("backlog", "incident_app", "What two people have to explain. 异常事件。"),
     "report": Noun("report", "app", "Shift, batch, stock and figures. 报表。"),
     "permit": Noun("permit", "app", "Permits and why they sleep. 居住证状态。"),
+    "access": Noun("access", "app", "Who may sign in to the API. 接口登录授权。"),
     "pilot": Noun("pilot", "app", "The pilot: stages, rules, a rehearsal. 试点。"),
     "service": Noun("service", "app", "Services on the card and their gate. 卡上服务。"),
     "terminal": Noun("terminal", "terminal", "A merchant's terminal. 商户终端。"),

@@ -236,7 +236,7 @@ def decide_application(sending: Sending, acc_no: AccNo, body: DecisionIn) -> App
 
     def act(tx: Tx) -> ApplicationOut:
         clock, actor, reason = sending.clock, sending.actor, body.reason
-        applications.unchanged(tx, acc_no, body.row_version)
+        applications.unchanged(tx, acc_no, body.row_version, actor)
         if body.verdict is Verdict.APPROVE:
             applications.approve(tx, clock, acc_no, actor, body.permit_type, reason)
         elif body.verdict is Verdict.REFUSE:

@@ -338,8 +338,9 @@ def by_number(tx: Tx, acc_no: str) -> ApplicationRow:
     return row
 
 
-def unchanged(tx: Tx, acc_no: str, row_version: int) -> None:
-    """Raises NotFound E-APPLICATION, Rejected E-VERSION when it is not the version somebody read."""
+def unchanged(tx: Tx, acc_no: str, row_version: int, actor: Actor) -> None:
+    """Before a decision. Raises E-ROLE, NotFound E-APPLICATION, Rejected E-VERSION (not what the reviewer read)."""
+    require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
     if row.row_version != row_version:
         raise Rejected("E-VERSION", "it changed since", row_version=row.row_version)

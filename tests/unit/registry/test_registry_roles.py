@@ -60,6 +60,7 @@ MATRIX = {
     "residence.applications.send_back": "reviewer",
     "residence.applications.withdraw": f"{CLERKS} employer_op holder",
     "residence.applications.resubmit": f"{CLERKS} employer_op",
+    "residence.applications.unchanged": "reviewer",
     "residence.applications.verify": f"{CLERKS} reviewer system",
     "residence.access.look_at_applicant": CLERKS,
     "residence.access.look_at_status": CLERKS,

@@ -4,13 +4,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.db import DEADLOCK, Database, Tx
-from core.errors import CityError
+from core.errors import CityError, Rejected
+from registry import repeats
 from registry.dormancy import engine
 from registry.dormancy.tables import NoticeRow
 from registry.employment import service as employment
@@ -152,3 +153,24 @@ def test_a_loss_told_by_all_is_one_change_of_status(town: City) -> None:
     assert together(town, lose) == {"done": 1, "E-HOT": WRITERS - 1}
     with town.db.read() as tx:
         assert sorted(row.ssn for row in tx.query(StatusEventRow)) == [1, 2]
+
+
+def test_a_request_sent_twice_at_once_has_one_effect_and_one_answer(town: City) -> None:
+    answers = []
+
+    def send(tx: Tx, number: int) -> None:
+        def act(tx: Tx) -> str:
+            return employment.open_employer(
+                tx, town.clock, "PDY042172", f"firm {number}", town.homes[0], 3
+            )
+
+        answers.append(repeats.once(tx, town.clock, "operator", "key-00001", b"open", act))
+
+    assert together(town, send) == {"done": WRITERS}
+    assert len(set(answers)) == 1
+    with town.db.write() as tx:
+        with pytest.raises(Rejected, match="E-KEY-REUSED"):
+            repeats.once(tx, town.clock, "operator", "key-00001", b"other", str)
+        town.clock.advance(repeats.KEPT + timedelta(hours=1))
+        repeats.forget(tx, town.clock)
+        assert tx.query(repeats.RepeatRow).count() == 0
