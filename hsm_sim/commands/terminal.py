@@ -9,6 +9,9 @@ from hsm_sim.work import Work, handles
 
 VERSION = "00"
 KINDS = ((MASK_TPK, "P0", "B"), (MASK_TAK, "M3", "C"), (MASK_TEK, "D0", "B"))
+SINGLE_MAC_USAGE = (
+    "M1"  # X9.9 and UnionPay's MAC take a single-length key; X9.19 (M3) needs both halves
+)
 MAC_ALGORITHMS = ("T2", "D1")
 DATA_ALGORITHMS = ("T2",)
 
@@ -22,7 +25,9 @@ def make_work_keys(work: Work, request: MakeWorkKeys) -> bytes:
     mask = int(request.mask)
     wanted = [kind for kind in KINDS if mask & kind[0]]
     answer = ""
-    for (_, usage, mode), algorithm in zip(wanted, request.algorithms, strict=True):
+    for (bit, usage, mode), algorithm in zip(wanted, request.algorithms, strict=True):
+        if bit == MASK_TAK and algorithm == "D1":
+            usage = SINGLE_MAC_USAGE
         require_work_key(usage, algorithm, mode, "N")
         material = bytes(generate(algorithm))
         token = tokens.make(work.hsm.lmk, material, usage, algorithm, mode, VERSION, "N")
