@@ -16,6 +16,8 @@ from payments import ledger
 from payments.line_keys import UNIONPAY, X99, X919
 from payments.tables import BatchRow, MerchantRow, TerminalRow
 
+# Whether a profile's MAK may be single-length (9.2): X9.9 knows no other, X9.19 needs both halves.
+MAK_FORMS = {UNIONPAY: (True, False), X99: (True,), X919: (False,)}
 PSAM_HEX = 12
 
 
@@ -51,8 +53,10 @@ def enrol_merchant(
 def enrol_terminal(tx: Tx, clock: Clock, new: NewTerminal) -> TerminalRow:
     """Take a terminal in. Raises Rejected PURSE-ENROLLED, NotFound PURSE-MERCHANT."""
     _check_number(new.number, 8)
-    if new.mac_profile not in (UNIONPAY, X99, X919) or len(new.psam.hex()) != PSAM_HEX:
-        raise ValueError("an unknown MAC profile, or not a 6-byte PSAM number")
+    if len(new.psam.hex()) != PSAM_HEX:
+        raise ValueError("not a 6-byte PSAM number")
+    if new.single_mak not in MAK_FORMS.get(new.mac_profile, ()):
+        raise ValueError("an unknown MAC profile, or a MAK of a length that it has no use for")
     if tx.get(MerchantRow, new.merchant) is None:
         raise NotFound("PURSE-MERCHANT", "no such merchant", number=new.merchant)
     same = select(TerminalRow.number).where(

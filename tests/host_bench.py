@@ -222,6 +222,8 @@ class LabTerminal:
         return f"{next(self.traces):06d}"
 
     def mac(self, covered: bytes) -> bytes:
+        if self.profile == "x99":
+            return mac.algorithm_1(self.mak, covered, "1").hex().upper().encode()[:8]
         if self.profile == "x919":
             return mac.algorithm_3(self.mak, covered, "1").hex().upper().encode()[:8]
         return mac.unionpay(self.mak, covered)
@@ -248,7 +250,7 @@ class LabTerminal:
         answer = self.ask(message, sealed=False)
         if answer.response == "00" and take:
             keys = WorkKeys.parse(answer.octets(62))
-            self.mak = crypto.des_decrypt(self.tmk, keys.mak)
+            self.mak = crypto.des_decrypt(self.tmk, keys.mak[: 8 if keys.single_mak else 16])
             assert crypto.des_kcv(self.mak, 4) == keys.mak_check
             self.batch = answer.batch
         return answer

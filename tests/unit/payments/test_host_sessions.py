@@ -106,11 +106,24 @@ def test_echo_needs_no_key(host: LabHost) -> None:
     assert terminal.ask(terminal.station.echo("000001"), sealed=False).response == "00"
 
 
-def test_a_double_length_mak_under_x919(host: LabHost, card: LabCard) -> None:
-    terminal = host.terminal(3, mac_profile="x919")
+@pytest.mark.parametrize(
+    ("profile", "single"), [("unionpay", True), ("unionpay", False), ("x99", True), ("x919", False)]
+)
+def test_every_mac_profile_with_every_key_it_takes(
+    host: LabHost, card: LabCard, profile: str, single: bool
+) -> None:
+    terminal = host.terminal(3, mac_profile=profile, single_mak=single)
     terminal.sign_on()
-    assert len(terminal.mak) == 16
+    assert len(terminal.mak) == (8 if single else 16)
     assert terminal.load(card, 1000).response == "00"
+
+
+@pytest.mark.parametrize(("profile", "single"), [("x99", False), ("x919", True), ("cbc", False)])
+def test_a_mak_that_the_profile_cannot_use_is_not_enrolled(
+    host: LabHost, profile: str, single: bool
+) -> None:
+    with pytest.raises(ValueError, match="MAK"):
+        host.terminal(3, mac_profile=profile, single_mak=single)
 
 
 def test_a_single_length_mak_where_the_terminal_wants_one(host: LabHost, card: LabCard) -> None:
