@@ -6,6 +6,7 @@ without it end in "database is locked" (architecture.md 5). PostgreSQL runs READ
 must hold are constraints, never a read and a hope.
 """
 
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -158,16 +159,116 @@ class Database:
                     session.connection(execution_options={"citycard_immediate": True})
                 yield session
         except OperationalError as error:
-            kind = type(error.orig).__name__
-            # Of two transactions that wait for each other the database ends one: that one may begin again.
-            code = DEADLOCK if kind in MUTUAL else "DB-UNAVAILABLE"
-            raise Unavailable(code, kind) from error
+            raise _away(error.orig) from error
         finally:
             if self._writer is not None:
                 self._writer.release()
 
+    def keep(self) -> "Kept":
+        """Connections for short transactions that follow each other without pause."""
+        return Kept(self, self._writer)
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _away(error: BaseException | None) -> Unavailable:
+    """Of two transactions that wait for each other the database ends one: that one may begin again."""
+    kind = type(error).__name__
+    return Unavailable(DEADLOCK if kind in MUTUAL else "DB-UNAVAILABLE", kind)
+
+
+class Kept:
+    """`read` and `write` of a database on connections that stay open, one a thread that is inside.
+
+    BEGIN and COMMIT go to the driver as they stand: what a session does round a short transaction costs more than
+    its statements. SQLAlchemy sees one transaction that never ends. After any error the connection is given back,
+    which rolls it back, and the next transaction opens another.
+    """
+
+    def __init__(self, db: Database, writer: FairLock | None) -> None:
+        self._db, self._writer = db, writer
+        self._free: list[tuple[Session, Any]] = []  # used from its end, so the warmest comes first
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """As `Database.read`, but nothing may be written: on PostgreSQL each statement stands for itself."""
+        if self._db.sqlite:  # one look at the log's index for all of its statements
+            with self._between("BEGIN", "ROLLBACK") as tx:
+                yield tx
+        else:
+            with self._between("", "") as tx:
+                yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """As `Database.write`."""
+        if self._writer is not None:
+            self._writer.acquire(WRITER_WAIT_SECONDS)
+        try:
+            begin = "BEGIN IMMEDIATE" if self._db.sqlite else "BEGIN"
+            with self._between(begin, "COMMIT") as tx:
+                yield tx
+        except (OperationalError, self._db.engine.dialect.loaded_dbapi.OperationalError) as error:
+            raise _away(getattr(error, "orig", error)) from error
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+
+    @contextmanager
+    def _between(self, first: str, last: str) -> Iterator[Tx]:
+        session, cursor = self._take()
+        try:
+            if first:
+                cursor.execute(first)
+            yield session
+            session.flush()
+            if last:
+                cursor.execute(last)
+        except BaseException:
+            _give_back(session)
+            raise
+        session.expunge_all()
+        self._free.append((session, cursor))
+
+    def _take(self) -> tuple[Session, Any]:
+        while True:
+            try:
+                session, cursor = self._free.pop()
+            except IndexError:
+                return self._open()
+            if self._db.sqlite or not _readable(cursor.connection):
+                return session, cursor
+            _give_back(session)  # nothing was asked and something is there: the server has ended it
+
+    def _open(self) -> tuple[Session, Any]:
+        """A session whose transaction is ours: the driver is told to begin none of its own."""
+        connection = self._db.engine.connect()
+        connection = connection.execution_options(citycard_by_hand=True)
+        if not self._db.sqlite:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        session = Session(connection, expire_on_commit=False, info=self._db.info)
+        return session, session.connection().connection.cursor()
+
+    def close(self) -> None:
+        """Give all connections back; only when no thread is inside any more."""
+        while self._free:
+            _give_back(self._free.pop()[0])
+
+
+def _readable(source: Any) -> bool:
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _give_back(session: Session) -> None:
+    connection = session.get_bind()
+    assert isinstance(connection, Connection)
+    try:
+        session.close()
+    finally:
+        connection.close()
 
 
 def queue_for(tx: Tx, *subjects: str) -> None:
@@ -208,7 +309,10 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        immediate = connection.get_execution_options().get("citycard_immediate", False)
+        options = connection.get_execution_options()
+        if options.get("citycard_by_hand", False):
+            return
+        immediate = options.get("citycard_immediate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine

@@ -93,10 +93,12 @@ class Authorizer:
         self._references = References(db)
         self._pool = ThreadPoolExecutor(HSM_THREADS, "hsm-calls")
         self._line = Line(hsm, self._pool)
+        self._kept = db.keep()
 
     def close(self) -> None:
-        """End the threads that wait for the HSM."""
+        """End the threads that wait for the HSM, give the database's connections back."""
         self._pool.shutdown()
+        self._kept.close()
 
     # -- a batch ------------------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class Authorizer:
         at = self.clock.now()
         for work in works:
             work.reset()
-        with self.db.read() as tx:
+        with self._kept.read() as tx:
             known = read(tx, works, self.profile, self._gate, at)
         self._line.authenticate(works, known, at)
         desk = Desk(self.profile, self._masters, lambda: self._references.take(at), known)
@@ -255,7 +257,7 @@ class Authorizer:
         notes = [note for work in works for note in work.notes]
         if not outcomes and not notes:
             return
-        with self.db.write() as tx:
+        with self._kept.write() as tx:
             for note in notes:
                 note(tx)
             write(tx, self.clock, outcomes, business_date(at), at)
@@ -322,7 +324,7 @@ class Authorizer:
             assert job.decision.issue is not None
             decision = job.decision.issue(bank)
             made.append((job, decision, self._body(job.request, decision, job.mac_key)))
-        with self.db.write() as tx:
+        with self._kept.write() as tx:
             for job, decision, body in made:
                 if job.decision.load is not None:
                     finish_message(tx, job.request.key, body, decision.response)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import func, select
 
 from core import events, leases
 from core.clock import FixedClock
@@ -24,6 +25,22 @@ def test_two_workers_claim_different_items_at_the_same_moment(postgres: Database
     assert one is not None
     assert two is not None
     assert (one.item, two.item, three) == ("order-1", "order-2", None)
+
+
+def test_a_kept_connection_that_the_server_ended_is_replaced(postgres: Database) -> None:
+    kept, who = postgres.keep(), select(func.pg_backend_pid())
+    with kept.read() as tx:
+        first = tx.scalar(who)
+    with kept.read() as tx:
+        assert tx.scalar(who) == first
+    with postgres.write() as tx:
+        assert tx.scalar(select(func.pg_terminate_backend(first, 10_000)))  # and waits for its end
+    with kept.write() as tx:
+        assert tx.scalar(who) != first
+        leases.offer(tx, CLOCK, "cards", "order-1")
+    with postgres.read() as tx:
+        assert tx.query(leases.LeaseRow).one().item == "order-1"
+    kept.close()
 
 
 def test_a_reader_never_skips_an_event_that_commits_late(postgres: Database) -> None:

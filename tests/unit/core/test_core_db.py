@@ -38,6 +38,24 @@ def test_a_failed_block_leaves_nothing(db: Database, clock: FixedClock) -> None:
         assert tx.scalars(select(leases.LeaseRow)).all() == []
 
 
+def test_a_kept_connection_commits_and_rolls_back_as_any_other(
+    db: Database, clock: FixedClock
+) -> None:
+    kept, seen = db.keep(), select(leases.LeaseRow.item)
+    with pytest.raises(RuntimeError), kept.write() as tx:
+        leases.offer(tx, clock, "cards", "order-1")
+        raise RuntimeError
+    with kept.write() as tx:
+        leases.offer(tx, clock, "cards", "order-2")
+    with kept.write() as tx:
+        tx.add(leases.LeaseRow(queue="cards", item="order-3", offered_at=START))
+    with db.read() as tx:
+        assert tx.scalars(seen).all() == ["order-2", "order-3"]
+    with kept.read() as tx:
+        assert tx.scalars(seen).all() == ["order-2", "order-3"]
+    kept.close()
+
+
 def test_instants_come_back_aware_and_in_utc(db: Database, clock: FixedClock) -> None:
     with db.write() as tx:
         leases.offer(tx, clock, "cards", "order-1")
