@@ -8,6 +8,7 @@ which carry the whole message, never leave this file: a `MessageFault` says fiel
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -90,42 +91,42 @@ class Message:
     def __contains__(self, number: int) -> bool:
         return number in self.fields
 
-    @property
+    @cached_property
     def terminal(self) -> str:
         """Field 41."""
         return self.text(41)
 
-    @property
+    @cached_property
     def merchant(self) -> str:
         """Field 42."""
         return self.text(42)
 
-    @property
+    @cached_property
     def trace(self) -> str:
         """Field 11, six digits."""
         return self.text(11)
 
-    @property
+    @cached_property
     def amount(self) -> int:
         """Field 4 in fen; 0 when absent."""
         return int(self.text(4) or "0")
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Field 60.1, the transaction type."""
         return self.text(60)[:2]
 
-    @property
+    @cached_property
     def batch(self) -> str:
         """Field 60.2, the batch number."""
         return self.text(60)[2:8]
 
-    @property
+    @cached_property
     def function(self) -> str:
         """Field 60.3, network management or upload code."""
         return self.text(60)[8:11]
 
-    @property
+    @cached_property
     def response(self) -> str:
         """Field 39."""
         return self.text(39)
