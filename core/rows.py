@@ -9,8 +9,7 @@ A broken constraint or a database that is away is raised as SQLAlchemy's own exc
 
 import json
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from operator import itemgetter
@@ -33,27 +32,43 @@ Convert = Callable[[Any], Any]
 AnyStatement = Select[*tuple[Any, ...]] | InsertStatement | UpdateStatement | Delete
 
 
+class _Driver:
+    """The driver's cursor inside a transaction; as a context it turns the driver's errors into SQLAlchemy's."""
+
+    __slots__ = ("_connection", "cursor", "dialect", "what")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.dialect = connection.dialect
+        self.cursor: Any = connection.connection.cursor()
+        self.what = ""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the transaction it belongs to has ended."""
+        return self._connection.closed
+
+    def __enter__(self) -> tuple[Any, Dialect]:
+        return self.cursor, self.dialect
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        dbapi: Any = self.dialect.dbapi
+        if isinstance(error, dbapi.IntegrityError):
+            raise IntegrityError(self.what, None, error) from error
+        if isinstance(error, dbapi.OperationalError):
+            raise OperationalError(self.what, None, error) from error
+
+
 # A session finds its connection through several layers each time it is asked; a batch asks a dozen times.
-_connections: WeakKeyDictionary[Tx, Connection] = WeakKeyDictionary()
+_drivers: WeakKeyDictionary[Tx, _Driver] = WeakKeyDictionary()
 
 
-@contextmanager
-def _driver(tx: Tx, what: str) -> Iterator[tuple[Any, Dialect]]:
-    """The driver's cursor inside the caller's transaction; its errors become SQLAlchemy's."""
-    connection = _connections.get(tx)
-    if connection is None or connection.closed:
-        connection = _connections[tx] = tx.connection()
-    dialect = connection.dialect
-    dbapi: Any = dialect.dbapi
-    cursor = connection.connection.cursor()
-    try:
-        yield cursor, dialect
-    except dbapi.IntegrityError as error:
-        raise IntegrityError(what, None, error) from error
-    except dbapi.OperationalError as error:
-        raise OperationalError(what, None, error) from error
-    finally:
-        cursor.close()
+def _driver(tx: Tx, what: str) -> _Driver:
+    found = _drivers.get(tx)
+    if found is None or found.gone:
+        found = _drivers[tx] = _Driver(tx.connection())
+    found.what = what
+    return found
 
 
 def _binders(columns: Iterable[Any], dialect: Dialect) -> list[tuple[int, Convert]]:
