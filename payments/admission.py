@@ -1,9 +1,11 @@
 """Whether a request may be worked on: terminal, session, batch, fields, key (7.4 steps 2 to 4, 8.1)."""
 
 from dataclasses import replace
+from datetime import datetime, time, timedelta
 from typing import Any
 
-from payments import frames, matrix, network
+from core.clock import SHANGHAI
+from payments import batch_fill, frames, matrix, network
 from payments.decisions import REFUSED, TOMBSTONE, WORKING, Decision, Incident, Request, refuse
 from payments.limits import HostProfile
 from payments.loads import Desk
@@ -13,7 +15,6 @@ from payments.work import Act, Reply, Work
 
 KEY_REUSES_ALARM = 3
 BALANCE_LIFE_SECONDS = 60
-_NETWORK_MTI = ("0800", "0820")
 
 
 def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | None:
@@ -30,7 +31,8 @@ def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | No
         return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
     if work.task is None:
         return refuse("40", store=False)
-    wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen)
+    unsealed = network.may_come_plain(terminal, work.task)
+    wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen, unsealed)
     if wrong is not None or message.text(49) not in ("", "156"):
         return refuse("30", store=False)
     return None
@@ -52,7 +54,7 @@ def wrong_batch(task: Task, message: Message, terminal: Any) -> Decision | None:
     batch: a sign-on answer has no MAC, so one that was garbled can name a batch nobody opened. Its load was
     answered 77; the reversal leaves a tombstone (25), or the terminal would repeat it for ever.
     """
-    if message.mti in _NETWORK_MTI:
+    if message.mti in batch_fill.NETWORK_MTI:
         return None
     batch = int(message.batch)
     late = task in matrix.ADVICES or task in (Task.BATCH_END, Task.PACK)
@@ -62,10 +64,12 @@ def wrong_batch(task: Task, message: Message, terminal: Any) -> Decision | None:
 
 
 def replayed(work: Work, request: Request, desk: Desk) -> Decision | None:
-    """What is known under the request's key (8.1); None for a new one. Sets `work.replay` or `work.reply`."""
+    """What is known under the request's key (8.1); None for a new one that may begin. Sets `work.replay` or
+    `work.reply`.
+    """
     row = desk.known.messages.get(request.key)
     if row is None:
-        return None
+        return _full_batch(request, desk) or _day_changes(request, desk.profile)
     if row.state == TOMBSTONE:  # its reversal overtook it (I-16)
         return refuse(REFUSED, store=False)
     if row.fingerprint != request.fingerprint:
@@ -80,6 +84,28 @@ def replayed(work: Work, request: Request, desk: Desk) -> Decision | None:
         return None  # the account is asked anew
     work.replay = row.answer
     return Decision(row.response, requirement=row.requirement, store=False)
+
+
+def _full_batch(request: Request, desk: Desk) -> Decision | None:
+    """77 to anything new but a reversal, until a sign-on has opened the next batch."""
+    message, terminal = request.message, request.terminal
+    mine = message.mti not in batch_fill.NETWORK_MTI and int(message.batch) == terminal.batch
+    if not mine or request.task is Task.REVERSE:
+        return None
+    counted = desk.known.batch_sizes.get(terminal.number, 0) > desk.profile.batch_messages
+    if not counted and not batch_fill.is_full(terminal):
+        return None
+    told = refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
+    return replace(told, also=(batch_fill.marked(terminal.number, terminal.batch),))
+
+
+def _day_changes(request: Request, profile: HostProfile) -> Decision | None:
+    """90 while the business day changes: nothing new begins on line, the terminal repeats."""
+    if request.task not in (Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.SETTLE):
+        return None
+    begun = datetime.combine(request.day, time(), SHANGHAI)
+    changing = request.at < begun + timedelta(seconds=profile.day_change_seconds)
+    return refuse("90", store=False) if changing else None
 
 
 def _key_reused(request: Request) -> Decision:

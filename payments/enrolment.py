@@ -23,7 +23,10 @@ PSAM_HEX = 12
 
 @dataclass(frozen=True)
 class NewTerminal:
-    """A terminal to be enrolled. `psam`: the 6-byte number in its PSAM, or assigned; `tmk`: HSM token."""
+    """A terminal to be enrolled. `psam`: the 6-byte number in its PSAM, or assigned; `tmk`: HSM token.
+
+    `plain_management`: a foreign terminal that puts no MAC on 08xx and 0500.
+    """
 
     number: str
     merchant: str
@@ -32,6 +35,7 @@ class NewTerminal:
     mac_profile: str = UNIONPAY
     single_mak: bool = False
     batch: int = 1
+    plain_management: bool = False
 
 
 def enrol_merchant(
@@ -67,6 +71,7 @@ def enrol_terminal(tx: Tx, clock: Clock, new: NewTerminal) -> TerminalRow:
     row = TerminalRow(
         number=new.number, merchant=new.merchant, psam=new.psam.hex(), tmk=new.tmk,
         mac_profile=new.mac_profile, single_mak=new.single_mak, open=True, batch=new.batch,
+        plain_management=new.plain_management, full_batch=0,
         current_mak="", current_pik="", waiting_mak="", waiting_pik="", waiting_keys=b"",
         wrong_macs=0, key_reuses=0, blacklist=0, status_list=0, waiting_records=0,
     )  # fmt: skip

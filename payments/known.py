@@ -15,6 +15,7 @@ from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, lit
 from core.clock import business_date
 from core.db import Tx
 from core.rows import KEYS, Lookup
+from payments import batch_fill
 from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
 from payments.field_parts import PartFault
 from payments.limits import Before, Gate, HostProfile
@@ -77,6 +78,7 @@ class Known:
     gates: dict[str, PurseGate] = field(default_factory=dict)
     purchases: dict[str, int] = field(default_factory=dict)
     sums: dict[str, Before] = field(default_factory=dict)
+    batch_sizes: dict[str, int] = field(default_factory=dict)
 
 
 def purse_key(evidence: PurchaseEvidence) -> str:
@@ -124,7 +126,7 @@ class _Wanted:
         self.named[key] = asn
 
 
-def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, at: datetime) -> Known:
+def read(tx: Tx, works: Sequence[Work], profile: HostProfile, gate: Gate, at: datetime) -> Known:
     """Everything the rules may ask about these requests."""
     wanted = _Wanted()
     for work in works:
@@ -141,6 +143,9 @@ def read(tx: Tx, works: Iterable[Work], profile: HostProfile, gate: Gate, at: da
         known.gates = dict(gate(tx, sorted(wanted.asked)))
     if wanted.purses:
         known.purchases = {row.purse_key: row.id for row in _PURCHASES.rows(tx, wanted.purses)}
+    for work in works:
+        if batch_fill.is_due(work.message, profile.batch_messages):
+            known.batch_sizes[work.message.terminal] = batch_fill.messages_in(tx, work.message)
     if profile.looks_back:
         for key, message, asn in wanted.sums:
             known.sums[key] = _before(tx, profile, message, asn, at)

@@ -13,6 +13,8 @@ from payments.purse_data import card_serial_of
 from registry.residence.gate import PurseGate, purse_gates
 
 AMOUNT_LIMIT, COUNT_LIMIT, WRONG_AMOUNT, SUSPECTED_FRAUD = "61", "65", "13", "59"
+BATCH_MESSAGES = 900_000
+DAY_CHANGE_MOST = 60
 # Usages of the masters in the HSM's key directory (hsm-and-ceremony.md 8.1).
 USAGE_LOAD, USAGE_TAC, USAGE_UNLOAD = "11", "12", "13"
 
@@ -73,7 +75,9 @@ class HostProfile:
     """One acquirer: its numbers, the cards it serves, its limits.
 
     `zone_key` is the HSM's key field for PIN blocks to the bank; empty: no PIN can be passed on. More than
-    `burst_count` loads of one card within `burst` are suspected fraud (59).
+    `burst_count` loads of one card within `burst` are suspected fraud (59). A batch holds at most `batch_messages`
+    (16). For `day_change_seconds` of a new business day, at most 60, nothing new begins on line (90), so that the
+    old day's last requests are written before anybody counts them.
     """
 
     name: str = "host-1"
@@ -89,6 +93,12 @@ class HostProfile:
     burst_count: int | None = None
     burst: timedelta = timedelta(minutes=10)
     late: timedelta = timedelta(days=30)
+    batch_messages: int = BATCH_MESSAGES
+    day_change_seconds: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.day_change_seconds <= DAY_CHANGE_MOST:
+            raise ValueError(f"a day change takes at most {DAY_CHANGE_MOST} s")
 
     @property
     def looks_back(self) -> bool:

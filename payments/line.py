@@ -23,6 +23,13 @@ DECOY_USAGE = "M3"
 Try = tuple[Work, list[MacKey]]
 
 
+def _comes_plain(work: Work, terminal: Any) -> bool:
+    """No field 64, and this terminal may leave it out (6.1)."""
+    if terminal is None or work.message.mac:
+        return False
+    return network.may_come_plain(terminal, work.task)
+
+
 class Line:
     """Checks and makes message MACs for whole batches, in rounds of HSM commands."""
 
@@ -41,7 +48,7 @@ class Line:
                     work.message, work.task or Task.ECHO, work.key, fingerprint(work.message),
                     terminal, work.purse, work.asn, at, day,
                 )  # fmt: skip
-            if work.task in matrix.WITHOUT_MAC:
+            if work.task in matrix.WITHOUT_MAC or _comes_plain(work, terminal):
                 continue
             keys = self._decoys() if terminal is None else line_keys.keys_to_try(terminal)
             waiting.append((work, keys))

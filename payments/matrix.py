@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from payments import requests as r
+from payments.iso_fields import MAC_FIELD
 from payments.messages import Message
 
 
@@ -42,6 +43,11 @@ BANK_KINDS = frozenset({r.LOAD, r.OTHER_LOAD})
 IRREVERSIBLE = frozenset({r.BALANCE, r.PURCHASE})  # the card paid, or nothing moved
 ADVICES = frozenset({Task.CONFIRM, Task.REVERSE, Task.PURCHASE, Task.DETAIL})
 WITHOUT_MAC = frozenset({Task.SIGN_ON, Task.ECHO})
+# Without a MAC in the public dialects, with one here, unless the terminal's row says otherwise (6.1).
+MANAGEMENT = frozenset(
+    {Task.SIGN_OFF, Task.PARAMETERS, Task.PARAMETERS_DONE, Task.LIST_PAGE, Task.LIST_DONE,
+     Task.STATUS, Task.SETTLE}
+)  # fmt: skip
 _NETWORK = {
     ("0800", "001"): Task.SIGN_ON,
     ("0800", r.SIGN_ON): Task.SIGN_ON,
@@ -155,12 +161,17 @@ _CONDITIONS = {Task.BALANCE: "00", Task.LOAD: r.PURSE, Task.UNLOAD: r.PURSE}
 _NO_TRACE = "000000"
 
 
-def wrong_field(task: Task, message: Message, no_pin_fen: int = 0) -> int | None:
+def wrong_field(
+    task: Task, message: Message, no_pin_fen: int = 0, unsealed: bool = False
+) -> int | None:
     """The first field that is missing, does not belong or says what it cannot; None when all is well.
 
-    An advice is not refused for a value nobody decides by: it holds evidence.
+    An advice is not refused for a value nobody decides by: it holds evidence. `unsealed`: 64 may be absent.
     """
-    wrong = _misplaced(task, tuple(message.fields))
+    present = tuple(message.fields)
+    if unsealed and MAC_FIELD not in message:
+        present = (*present, MAC_FIELD)
+    wrong = _misplaced(task, present)
     if wrong is None and task not in ADVICES:
         wrong = _wrong_value(task, message)
     return _conditional(task, message, no_pin_fen) if wrong is None else wrong

@@ -3,23 +3,27 @@
 from collections import deque
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import partial
 from threading import Lock
 from typing import Any
 
+import structlog
 from sqlalchemy import update
 
 from core.db import Tx
 from core.errors import CityError
-from payments import line_keys
+from payments import batch_fill, line_keys, matrix
 from payments.decisions import Decision, Request, Rule, refuse
 from payments.field_parts import PartFault, parse_operator, parse_sequence_number
 from payments.loads import Desk, response_of
+from payments.matrix import Task
 from payments.tables import TerminalRow
 
 DOUBLE, WITH_TRACK = "003", "004"
 TRACK_KEYS_LENGTH = 60
 NEW_SETS_PER_MINUTE = 60
 MAX_PEERS = 10_000
+_log = structlog.get_logger("purse.host")
 
 
 class SignOnBrake:
@@ -58,13 +62,14 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
             parse_operator(message.text(63))
     except PartFault:
         return refuse("30", store=False)
-    batch = f"{terminal.batch:06d}"
-    fields = {37: desk.references(), 60: f"00{batch}{message.text(60)[8:]}"}
+    batch = batch_fill.open_batch(terminal, request.at)
+    told = partial(Decision, "00", store=False, incidents=batch.incidents)
+    fields = {37: desk.references(), 60: f"00{batch.number:06d}{message.text(60)[8:]}"}
     with_track = message.function == WITH_TRACK
     fits = (len(terminal.waiting_keys) == TRACK_KEYS_LENGTH) is with_track
     if terminal.waiting_mak and fits and line_keys.still_waiting(terminal, request.at):
         noted = _set(terminal.number, **_day_begins(request))
-        return Decision("00", {**fields, 62: terminal.waiting_keys}, store=False, also=(noted,))
+        return told(fields={**fields, 62: terminal.waiting_keys}, also=(noted, *batch.also))
     if not may_make():
         return refuse("91", store=False)
     try:
@@ -73,7 +78,7 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
         return refuse(response_of(error), store=False)
     wrapped = line_keys.field_62_of(keys)
     made = _new_set(keys[0].token, keys[1].token, wrapped, request)
-    return Decision("00", {**fields, 62: wrapped}, store=False, also=(made,))
+    return told(fields={**fields, 62: wrapped}, also=(made, *batch.also))
 
 
 def _new_set(pik: str, mak: str, wrapped: bytes, request: Request) -> Callable[[Tx], None]:
@@ -112,13 +117,24 @@ def promote(number: str, mak: str, at: datetime) -> Callable[[Tx], None]:
 
 
 def sign_off(request: Request) -> Decision:
-    """0820 / 002 with a good MAC destroys both key sets, after the answer was sealed with the old one."""
+    """0820 / 002 with a good MAC destroys both key sets, after the answer was sealed with the old one.
 
+    Without a MAC anybody may have sent it: it is recorded and the keys stay (6.1).
+    """
+    number = request.message.terminal
+    if not request.mak:
+        _log.info("signed off without a MAC", terminal=number)
+        return Decision("00", store=False, also=(_set(number, seen_at=request.at),))
     destroy = _set(
-        request.message.terminal, current_mak="", current_pik="", waiting_mak="", waiting_pik="",
+        number, current_mak="", current_pik="", waiting_mak="", waiting_pik="",
         waiting_keys=b"", waiting_at=None, signed_on=None,
     )  # fmt: skip
     return Decision("00", store=False, also=(destroy,))
+
+
+def may_come_plain(terminal: Any, task: Task | None) -> bool:
+    """Whether this terminal sends such a message without a MAC."""
+    return bool(terminal.plain_management) and task in matrix.MANAGEMENT
 
 
 def day_is_over(signed_on: date | None, day: date) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from core import events
 from core.clock import Clock
 from core.db import Tx
-from payments import frames
+from payments import batch_fill, frames
 from payments.decisions import (
     CONFIRMED,
     ISSUED,
@@ -35,7 +35,7 @@ from payments.requests import END_BALANCED, PURCHASE
 from payments.tables import BatchRow, LoadRow, PurchaseRow, TerminalRow
 
 EQUAL, DIFFERENT, UNKNOWN = 1, 2, 3
-OPEN, SETTLED, CLOSED, UNEQUAL = "OPEN", "SETTLED", "CLOSED", "DIFFERENT"
+OPEN, SETTLED, CLOSED = "OPEN", "SETTLED", "CLOSED"
 END_TRIES = 3
 COUNT_DIFFERS = "95"
 
@@ -137,7 +137,7 @@ def end(tx: Tx, clock: Clock, request: Request, reference: str) -> Decision:
     equal = claimed == details or (message.function == END_BALANCED and claimed == 0)
     if not equal and tries + 1 < END_TRIES:
         return Decision(COUNT_DIFFERS, {37: reference}, also=(_tried(key),))
-    state = CLOSED if equal else UNEQUAL
+    state = CLOSED if equal else batch_fill.UNEQUAL
     seen = Incident("batch-different", f"{key[0]}/{key[1]}", f"{claimed} claimed, {details} here")
     return Decision(
         "00", {37: reference}, requirement=frames.SIGN_ON_AGAIN,
@@ -158,11 +158,10 @@ def _closed(
     def close(tx: Tx) -> None:
         row = _batch(tx, key)
         row.state, row.closed_at = state, request.at
-        next_number = key[1] % 999_999 + 1
         tx.execute(
             update(TerminalRow)
             .where(TerminalRow.number == key[0], TerminalRow.batch == key[1])
-            .values(batch=next_number)
+            .values(batch=batch_fill.following(key[1]))
         )
         tx.flush()
         events.append(tx, clock, "purse.batch_closed", key[0], batch=key[1], state=state)

@@ -83,8 +83,10 @@ class MerchantRow(Table):
 class TerminalRow(Table):
     """A terminal (field 41): its keys as HSM tokens, its batch, what it reported last.
 
-    `mac_profile` is ``unionpay`` or ``x919`` (iso8583-host.md 9.2); `psam` the 6-byte number, 12 hex digits.
+    `mac_profile`: ``unionpay``, ``x99`` or ``x919`` (iso8583-host.md 9.2); `psam`: the 6-byte number in hex.
     Two key sets (I-10): *current*, and *waiting* from a sign-on whose first message has not come yet.
+    `plain_management`: a foreign terminal whose 08xx and 0500 may come without a MAC (6.1). `full_batch`: the batch
+    that holds as many messages as one may (8.1); 0: none.
     """
 
     __tablename__ = "purse_terminal"
@@ -94,9 +96,11 @@ class TerminalRow(Table):
     psam: Mapped[str] = mapped_column(String(12), unique=True)
     mac_profile: Mapped[str] = mapped_column(String(10))
     single_mak: Mapped[bool] = mapped_column(Boolean, default=False)
+    plain_management: Mapped[bool] = mapped_column(Boolean, default=False)
     open: Mapped[bool] = mapped_column(Boolean, default=True)
     tmk: Mapped[str] = mapped_column(String(400))
     batch: Mapped[int] = mapped_column(Integer, default=1)
+    full_batch: Mapped[int] = mapped_column(Integer, default=0)
     current_mak: Mapped[str] = mapped_column(String(400), default="")
     current_pik: Mapped[str] = mapped_column(String(400), default="")
     waiting_mak: Mapped[str] = mapped_column(String(400), default="")

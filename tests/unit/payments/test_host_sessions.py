@@ -1,14 +1,19 @@
 """Who speaks to the host: sign-on and off, keys, wrong MACs, unknown and closed terminals."""
 
-from datetime import timedelta
+import itertools
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
-from payments import frames, ledger, messages
+from core.clock import SHANGHAI
+from payments import batch_fill, frames, ledger, messages
 from payments.enrolment import set_terminal
+from payments.field_parts import KindTotal, Totals
+from payments.limits import BATCH_MESSAGES
+from payments.purse_data import PurseAnswer
 from payments.tables import IncidentRow, TerminalRow
-from tests.host_bench import LabCard, LabHost, LabTerminal, incidents, purse
+from tests.host_bench import Keys, LabCard, LabHost, LabTerminal, incidents, purse
 
 # ---- who speaks
 
@@ -130,3 +135,86 @@ def test_a_single_length_mak_where_the_terminal_wants_one(host: LabHost, card: L
     terminal = host.terminal(4, single_mak=True)
     answer = terminal.sign_on(take=False)
     assert answer.octets(62)[28:36] == bytes(8)
+
+
+# ---- a batch that is full, a day that changes, a terminal that puts no MAC on management messages
+
+
+def test_a_batch_with_too_many_messages_is_77_and_a_sign_on_opens_the_next(
+    keys: Keys, card: LabCard
+) -> None:
+    host = LabHost(keys, options={"batch_messages": 4})
+    terminal = host.terminal()
+    terminal.sign_on()
+    terminal.traces = itertools.count(100)
+    full = terminal.batch
+    assert [terminal.load(card, 100).response for _ in range(2)] == ["00", "00"]
+    last, purse = terminal.load_request(card, 100)
+    issued = terminal.ask(last)  # the fifth: now it holds more than four
+    proof = card.finish(purse, PurseAnswer.parse(issued.octets(58)))
+    late = terminal.station.confirmation(
+        terminal.trace(), last, issued.text(37), proof, issued.text(13)
+    )
+    refused = terminal.ask(late)
+    assert refused.response == "77"
+    assert frames.requirement_of(refused.header) == frames.SIGN_ON_AGAIN
+    assert terminal.ask(last).response == "00"  # a repeat has its stored answer
+    terminal.sign_on()
+    assert int(terminal.batch) == int(full) + 1
+    assert terminal.ask(late).response == "00"  # evidence of the old batch is taken
+    assert terminal.load(card, 100).response == "00"
+    assert incidents(host) == ["batch-full"]
+    host.close()
+
+
+def test_a_batch_is_counted_a_hundred_thousand_messages_before_its_traces_wrap(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    due = [n for n in range(1, 3_001) if batch_fill.is_due(numbered(terminal, n), BATCH_MESSAGES)]
+    assert due == [1_000, 2_000, 3_000]
+    assert not batch_fill.is_due(terminal.station.echo("001000"), BATCH_MESSAGES)
+
+
+def numbered(terminal: LabTerminal, trace: int) -> messages.Message:
+    """A message of a terminal's batch with this trace number."""
+    return terminal.station.batch_end(f"{trace:06d}", 0, balanced=True)
+
+
+def test_nothing_new_begins_while_the_day_changes(keys: Keys, card: LabCard) -> None:
+    host = LabHost(keys, options={"day_change_seconds": 60})
+    terminal = host.terminal()
+    terminal.sign_on()
+    request, _ = terminal.load_request(card, 1000)
+    answered = terminal.ask(request)
+    last_second = datetime(2026, 11, 29, 0, 0, 59, tzinfo=SHANGHAI)
+    host.clock.advance(last_second - host.clock.now())
+    terminal.sign_on()
+    assert terminal.ask(request).text(37) == answered.text(37)
+    other = terminal.load_request(card, 1000)[0]
+    assert terminal.ask(other).response == "90"
+    assert terminal.ask(terminal.purchase(card, 200)).response == "00"  # evidence waits for nothing
+    host.clock.advance(timedelta(seconds=1))
+    assert terminal.ask(other).response == "00"
+    host.close()
+
+
+def test_a_terminal_may_leave_the_mac_out_of_management_but_not_out_of_money(
+    host: LabHost, card: LabCard
+) -> None:
+    terminal = host.terminal(5, plain_management=True)
+    terminal.sign_on()
+    terminal.load(card, 1000)
+    for message in (
+        terminal.station.parameters(terminal.trace()),
+        terminal.station.settlement(terminal.trace(), Totals({"41": KindTotal(1, 1000)})),
+        terminal.station.sign_off(terminal.trace()),
+    ):
+        answer = terminal.ask(message, sealed=False)
+        assert (answer.response, answer.mac) == ("00", b"")
+    load = terminal.load_request(card, 1000)[0]
+    assert terminal.ask(load, sealed=False).response == "A0"
+    assert terminal.ask(load).response == "00"  # the sign-off nobody signed left the keys
+    assert terminal.ask(terminal.station.sign_off(terminal.trace())).response == "00"
+    assert host.authorizer_answer(terminal.sealed(load)) is not None
+    with host.db.read() as tx:
+        assert not tx.scalars(select(TerminalRow.current_mak)).one()
