@@ -5,13 +5,14 @@ repeat for ever, in whatever file it comes.
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import date
 
 from sqlalchemy import select
 
 from core.clock import Clock, business_date
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.errors import CityError, NotFound, Rejected
 from core.ids import uuid7
 from registry import imports, vault
@@ -112,13 +113,35 @@ def hire_row(tx: Tx, clock: Clock, account: EmployerRow, values: dict[str, str])
 def save_draft(
     tx: Tx, clock: Clock, employer_code: str, values: dict[str, str], actor: Actor
 ) -> str:
-    """Keep what an operator typed so far; returns the draft's id. Raises E-ROLE, E-OC-*, E-DATE, E-SEAL-SIZE."""
+    """Keep what an operator typed so far; returns the draft's id.
+
+    A worker has one draft at an employer: saved again it is the same draft with what stands in it now. The
+    save that comes once more after the draft was submitted changes nothing. Raises E-ROLE, E-OC-*, E-DATE,
+    E-SEAL-SIZE.
+    """
     account = accounts.own_account(tx, employer_code, actor)
+    day, place = imports.a_date(values, "start_date"), DraftRow.__tablename__
+    typed = values.get("id_no") or json.dumps(values, sort_keys=True)
+    digest = hashlib.sha256(typed.strip().upper().encode()).hexdigest()
+    index = vault.of(tx).index(workers.SOURCE, "draft", [digest])[0]
+    queue_for(tx, f"draft {account.id} {index}")
+    row = tx.scalar(
+        select(DraftRow)
+        .where(DraftRow.employer_id == account.id, DraftRow.draft_index == index)
+        .order_by(DraftRow.saved_at.desc())
+        .limit(1)
+    )
+    if row is not None:
+        if vault.open_row(tx, place, row.id, row.sealed) == values:
+            return row.id
+        if row.submitted_at is None:
+            row.sealed, row.occurred_on = vault.seal(tx, place, row.id, values), day
+            tx.flush()
+            return row.id
     key = uuid7(clock.now())
     row = DraftRow(
-        id=key, employer_id=account.id, sealed=vault.seal(tx, DraftRow.__tablename__, key, values),
-        occurred_on=imports.a_date(values, "start_date"), saved_at=clock.now(),
-        saved_by=actor.name,
+        id=key, employer_id=account.id, draft_index=index, sealed=vault.seal(tx, place, key, values),
+        occurred_on=day, saved_at=clock.now(), saved_by=actor.name,
     )  # fmt: skip
     tx.add(row)
     tx.flush()

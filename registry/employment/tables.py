@@ -2,7 +2,17 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import Boolean, CheckConstraint, Date, ForeignKey, Integer, LargeBinary, String
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Instant, Table
@@ -74,13 +84,21 @@ class EmploymentRow(Table):
 class DraftRow(Table):
     """A worker typed in and SAVED: not reported yet, so the clock runs on (saved is not submitted).
 
-    `sealed`: what was typed, by the template's columns.
+    `sealed`: what was typed, by the template's columns; `draft_index` finds the worker's draft at the employer.
     """
 
     __tablename__ = "employment_draft"
+    __table_args__ = (
+        Index(
+            "uq_employment_draft_open", "employer_id", "draft_index", unique=True,
+            sqlite_where=text("submitted_at IS NULL"),
+            postgresql_where=text("submitted_at IS NULL"),
+        ),
+    )  # fmt: skip
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     employer_id: Mapped[str] = mapped_column(ForeignKey("employment_employer.id"), index=True)
+    draft_index: Mapped[str] = mapped_column(String(32))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     occurred_on: Mapped[date] = mapped_column(Date)
     saved_at: Mapped[datetime] = mapped_column(Instant)

@@ -160,6 +160,11 @@ def test_a_draft_is_no_report_and_a_refused_submission_stops_no_clock() -> None:
             tx, made.clock, made.employers[0], values | {"id_no": "1"}, OPERATOR
         )
         assert batches.reminders(tx, made.clock) == []
+        typed_on = values | {"occupation": "welder"}
+        for _ in range(2):  # saved again: still the one draft, with what stands in it now
+            assert (
+                batches.save_draft(tx, made.clock, made.employers[0], typed_on, OPERATOR) == draft
+            )
         made.go_to(date(2007, 5, 9))
         assert [left for _, _, left in batches.reminders(tx, made.clock)] == [2, 2]
         made.go_to(date(2007, 5, 12))
@@ -167,6 +172,8 @@ def test_a_draft_is_no_report_and_a_refused_submission_stops_no_clock() -> None:
             batches.submit_draft(tx, made.clock, bad, OPERATOR)
         record = batches.submit_draft(tx, made.clock, draft, OPERATOR)
         assert batches.submit_draft(tx, made.clock, draft, OPERATOR) == record
+        assert tx.get_one(EmploymentRow, record).occupation == "welder"
+        assert batches.save_draft(tx, made.clock, made.employers[0], typed_on, OPERATOR) == draft
         (late,) = lateness.late_list(tx, date(2007, 5, 1), date(2007, 5, 31))
         assert (late.what, late.late) == ("HIRED", 1)  # deadline 11 May
         assert [day for day, _, _ in batches.reminders(tx, made.clock)] == [bad]

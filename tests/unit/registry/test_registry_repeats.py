@@ -96,6 +96,9 @@ WRITES: dict[str, Write] = {
     "employment.file": (lambda s, tx: batches.import_hires(
         tx, s.town.clock, s.town.employers[0],
         (HIRES + f"{s.person(5)[1]},{s.person(5)[0]},2007-05-08").encode(), OPERATOR)),
+    "employment.save": (lambda s, tx: batches.save_draft(
+        tx, s.town.clock, s.town.employers[0],
+        {"name": s.person(4)[1], "id_no": s.person(4)[0], "start_date": "2007-05-08"}, OPERATOR)),
     "employment.submit": (lambda s, tx: batches.submit_draft(tx, s.town.clock, s.draft, OPERATOR)),
     "employment.feed": (lambda s, tx: feeds.load_feed(tx, feeds.GSJ, FEED.encode(), DAY)),
     "employment.dispute": (lambda s, tx: inspections.dispute(tx, s.town.clock, s.job, "no")),
