@@ -19,6 +19,7 @@ from registry import settlers
 from registry.points.places import by_code
 from registry.residence import applications
 from registry.roles import Actor, Role
+from tests.registry_bench import points_are_open
 from tests.vault_bench import with_vault
 
 SUPERVISOR = Actor.of("supervisor Gao", Role.CARD_SUPERVISOR)
@@ -178,6 +179,7 @@ def centre(db: Database, people: int = 4, blanks: int = 200, ordered: int = 0) -
     clock = FixedClock(START)
     with db.write() as tx:
         made = Centre(db, clock, settlers.settle(tx, clock, people))
+        points_are_open(tx, clock)
     with db.write() as tx:  # on PostgreSQL a reader sees only what is committed
         settlers.deliver_all(tx, clock)
     made.fill_vault(blanks)

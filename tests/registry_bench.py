@@ -12,6 +12,7 @@ from registry.dormancy import engine, status, status_list, tables  # noqa: F401 
 from registry.dormancy.engine import Swept
 from registry.employment import service as employment
 from registry.exchange import delivery
+from registry.pilot.tables import OpeningRow
 from registry.rental import address
 from registry.rental import service as rental
 from registry.residence import applications, cards, permits, persons
@@ -24,6 +25,7 @@ CLERK = Actor.of("clerk Chen", Role.POLICE_CLERK)
 STATION = Actor.of("clerk Wu", Role.STATION_CLERK)
 REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
 OFFICE = Actor.of("office He", Role.PILOT_OFFICE)
+FIRST_DAY = date(2007, 5, 1)  # of the pilot stage
 PRODUCTION_STEPS = (
     State.DATA_PREP,
     State.IN_PRODUCTION,
@@ -183,4 +185,11 @@ def _built(db: Database, start: date, count: int) -> City:
             [c.code for c in companies],
         )  # fmt: skip
         made.heartbeats(tx)
+        if start >= FIRST_DAY:
+            points_are_open(tx, clock)
     return made
+
+
+def points_are_open(tx: Tx, clock: FixedClock) -> None:
+    """As after `launch.open_points`, without making 23 points ready first."""
+    tx.add(OpeningRow(id=1, opened_at=clock.now(), opened_by=OFFICE.name))

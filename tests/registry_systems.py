@@ -17,7 +17,7 @@ from registry.rental import service as rental
 from registry.residence import applications, persons
 from registry.residence.domain import Basis
 from registry.residence.tables import FactRow, HoldRow, PermitRow, StatusEventRow
-from tests.registry_bench import CLERK, REVIEWER, person_data
+from tests.registry_bench import CLERK, REVIEWER, person_data, points_are_open
 
 SOURCES = ("employment", "rental")
 MAX_ROUNDS = 400
@@ -144,6 +144,7 @@ class Systems:
         """Everybody applies and is approved; needs their messages delivered."""
         numbers = []
         with self.dbs["residence"].write() as tx:
+            points_are_open(tx, self.clock)
             for place, person in zip(
                 synthetic.addresses(count), synthetic.residents(count), strict=True
             ):

@@ -46,12 +46,13 @@ def is_open(tx: Tx) -> bool:
 def require_accepting(tx: Tx, clock: Clock) -> None:
     """The gate of every acceptance: not before the pilot stage, and not while its points are being made ready.
 
-    After the last stage the whole city accepts. An installation without readiness lists has no points to wait
-    for. Raises Rejected E-STAGE, E-POINTS-SHUT.
+    After the last stage the whole city accepts; then an installation without readiness lists has no points to
+    wait for. Raises Rejected E-STAGE, E-POINTS-SHUT.
     """
-    if business_date(clock.now()) <= stages()[-1].last:
+    in_the_pilot = business_date(clock.now()) <= stages()[-1].last
+    if in_the_pilot:
         require_allowed(clock, Activity.ACCEPT)
-    if not is_open(tx) and readiness.begun(tx):
+    if not is_open(tx) and (in_the_pilot or readiness.begun(tx)):
         raise Rejected("E-POINTS-SHUT", "the acceptance points are not open yet")
 
 

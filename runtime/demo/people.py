@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from registry import settlers
+from registry.pilot import preparation
+from registry.points import launch
 from registry.residence import applications
 from registry.settlers import Settler
 from runtime.demo.city import REVIEWER, City
@@ -26,6 +28,8 @@ def apply_all(city: City) -> Applicants:
     count = city.options.cards + 1
     jobless = count - 1
     with city.db.write() as tx:
+        preparation.make_points_ready(tx, city.clock)
+        launch.open_points(tx, city.clock, preparation.OFFICE)
         people = settlers.settle(
             tx, city.clock, count, jobless=frozenset({jobless}), seed=city.options.seed
         )

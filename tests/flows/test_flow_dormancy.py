@@ -15,7 +15,7 @@ from registry.residence import applications, permits
 from registry.residence.domain import ChipStatus, State
 from registry.residence.gate import purse_gate
 from registry.roles import Actor, Role
-from tests.registry_bench import CLERK, STATION
+from tests.registry_bench import CLERK, STATION, points_are_open
 from tests.registry_desk import SERIAL, Desk23, pin_entry
 
 REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
@@ -28,6 +28,7 @@ def test_people_settle_apply_and_are_decided_upon() -> None:
     clock = FixedClock(datetime(2007, 5, 8, 1, tzinfo=UTC))
     with db.write() as tx:
         people = settlers.settle(tx, clock, 5, jobless=frozenset({3}))
+        points_are_open(tx, clock)
         accepted = [
             settlers.apply_for_permit(tx, clock, person, settlers.point_for(number))
             for number, person in enumerate(people)

@@ -11,7 +11,6 @@ from registry.employment import service as employment
 from registry.exchange.tables import DeadLetterRow, PostingRow, ReconciliationRow
 from registry.pilot import issues, monitors
 from registry.pilot.issues import Cause
-from registry.pilot.tables import OpeningRow
 from registry.points import readiness
 from registry.points.places import all_points
 from registry.points.readiness import Item
@@ -34,7 +33,6 @@ def town() -> City:
     for point in all_points():
         make_ready(made.db, made.clock, point.code)
     with made.db.write() as tx:
-        tx.add(OpeningRow(id=1, opened_at=made.clock.now(), opened_by="office"))
         employment.heartbeat(tx, made.clock)
         rental.heartbeat(tx, made.clock)
         made.deliver(tx)

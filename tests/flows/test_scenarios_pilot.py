@@ -13,9 +13,8 @@ from registry.pilot import issues, opinions, parameters, stages, tasks, workflow
 from registry.pilot.issues import Cause, Source, System
 from registry.pilot.opinions import ChannelOfOpinion
 from registry.pilot.stages import Activity
-from registry.points import launch, readiness
+from registry.points import launch
 from registry.points.places import all_points
-from registry.points.readiness import Item
 from registry.residence.domain import State
 from registry.roles import Actor, Role
 from tests.flows.test_scenarios_points import make_ready
@@ -288,8 +287,6 @@ def test_t26_nothing_is_accepted_before_the_opening() -> None:
     with pytest.raises(Rejected, match="E-STAGE"), town.db.write() as tx:
         town.apply(tx, 0)
     town.go_to(date(2007, 5, 2))
-    with town.db.write() as tx:
-        readiness.note(tx, town.clock, "001", Item.POWER, True, "seen", OFFICE)
     with pytest.raises(Rejected, match="E-POINTS-SHUT"), town.db.write() as tx:
         town.apply(tx, 0)
     for point in all_points():

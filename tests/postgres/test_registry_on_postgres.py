@@ -16,6 +16,7 @@ from registry.residence.domain import Hold
 from registry.residence.gate import purse_gate
 from registry.residence.tables import CardRow
 from registry.roles import Actor, Role
+from tests.registry_bench import points_are_open
 
 pytestmark = pytest.mark.postgres
 REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
@@ -54,6 +55,7 @@ def test_a_permit_sleeps_and_wakes(postgres: Database) -> None:
     clock = FixedClock(datetime(2007, 5, 8, 1, tzinfo=UTC))
     with postgres.write() as tx:
         (settler,) = settlers.settle(tx, clock, 1)
+        points_are_open(tx, clock)
     with postgres.write() as tx:
         settlers.deliver_all(tx, clock)
     with postgres.write() as tx:
