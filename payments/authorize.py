@@ -45,7 +45,7 @@ from payments.decisions import (
     answer_now,
     refuse,
 )
-from payments.known import read
+from payments.known import overshot, read
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.line import Line
 from payments.line_keys import MacKey
@@ -261,6 +261,9 @@ class Authorizer:
             for note in notes:
                 note(tx)
             write(tx, self.clock, outcomes, business_date(at), at)
+            loads = [o.decision.load for o in outcomes if o.decision.load is not None]
+            if overshot(tx, self.profile, loads, at):
+                raise Conflict
 
     def _body(
         self, request: Request, decision: Decision, mac_key: MacKey | None, bare: bool = False

@@ -5,7 +5,7 @@ guarded by what was read (a state, a version, a key that must be new), and a bat
 decided again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, func, literal_column, select
 
 from core.clock import business_date
-from core.db import Tx
+from core.db import Tx, queue_for
 from core.rows import KEYS, Lookup
 from payments import batch_fill
 from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
@@ -184,6 +184,27 @@ def _before(tx: Tx, profile: HostProfile, message: Message, asn: str, at: dateti
     if profile.burst_count is not None:
         burst = _sum(tx, _LOAD.c.asn == asn, _LOAD.c.at > at - profile.burst)[0]
     return Before(card_fen, card_count, terminal_fen, merchant_fen, burst)
+
+
+def overshot(
+    tx: Tx, profile: HostProfile, loads: Sequence[Mapping[str, Any]], at: datetime
+) -> bool:
+    """Whether these loads, written by this transaction, take a terminal or merchant over its day's limit.
+
+    What was read before may be old: others of the batch, another batch, another host. So it is asked again once
+    the loads are written, one writer a merchant at a time. A card's limits need no such look: its version
+    guards them.
+    """
+    today, above = _LOAD.c.day == business_date(at), False
+    limited = (("terminal", profile.terminal_day_fen), ("merchant", profile.merchant_day_fen))
+    for name, limit in limited:
+        if limit is None:
+            continue
+        numbers = sorted({load[name] for load in loads if load["kind"] != UNLOAD})
+        queue_for(tx, *(f"{name}-day:{number}" for number in numbers))
+        sums = (_sum(tx, _LOAD.c[name] == number, today)[1] for number in numbers)
+        above = above or any(fen > limit for fen in sums)
+    return above
 
 
 def _sum(tx: Tx, whose: Any, when: Any) -> tuple[int, int]:

@@ -1,16 +1,19 @@
 """Loads and unloads at the host: promised, debited, proved, refused."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from payments import frames, ledger, messages
 from payments import requests as r
 from payments.field_parts import parse_field54
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal, unknown_outcome
-from payments.tables import IncidentRow
+from payments.tables import IncidentRow, LoadRow
 from payments.work import Act, Arrival
 from tests.host_bench import (
     ACCOUNT,
@@ -284,3 +287,54 @@ def test_an_unload_pays_the_account_after_its_proof(
     assert host.bank.accounts[ACCOUNT] == ACCOUNT_FEN - 3000
     assert purse(host, card) == ledger.Balance(3000, 0)
     assert terminal.ask(terminal.load_request(card, 3001, r.UNLOAD)[0]).response == "51"
+
+
+# ---- a merchant's day limit, whoever loads at the same moment
+
+
+@pytest.fixture
+def limited(keys: Keys, tmp_path: Path) -> Iterator[LabHost]:
+    host = LabHost(
+        keys, url=f"sqlite:///{tmp_path / 'limited.db'}", options={"merchant_day_fen": 1_200}
+    )
+    yield host
+    host.close()
+
+
+def loads_of(host: LabHost, count: int) -> list[tuple[LabTerminal, bytes]]:
+    """Sealed loads of 5 yuan, each at a terminal and with a card of its own."""
+    made = []
+    for number in range(1, count + 1):
+        terminal, card = host.terminal(number), LabCard(f"0000100000{number:04d}")
+        terminal.sign_on()
+        made.append((terminal, terminal.sealed(terminal.load_request(card, 500)[0])))
+    return made
+
+
+def test_loads_of_one_batch_do_not_pass_the_limit_together(limited: LabHost) -> None:
+    loads = loads_of(limited, 3)
+    replies = limited.authorizer.handle([Arrival(raw) for _, raw in loads])
+    answers = [
+        terminal.read(reply.frame) for (terminal, _), reply in zip(loads, replies, strict=True)
+    ]
+    assert sorted(answer.response for answer in answers) == ["00", "00", "61"]
+    with limited.db.read() as tx:
+        assert tx.scalar(select(func.sum(LoadRow.amount))) == 1_000
+
+
+def test_a_load_that_was_quicker_counts_for_the_limit(
+    limited: LabHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, early), (_, quick), (terminal, slow) = loads_of(limited, 3)
+    limited.authorizer.answer(early)
+    write = limited.authorizer._write
+
+    def write_late(*given: Any) -> None:
+        monkeypatch.setattr(limited.authorizer, "_write", write)
+        limited.authorizer.answer(quick)  # decided and committed after `slow` was read
+        write(*given)
+
+    monkeypatch.setattr(limited.authorizer, "_write", write_late)
+    assert terminal.read(limited.authorizer.answer(slow) or b"").response == "61"
+    with limited.db.read() as tx:
+        assert tx.scalar(select(func.sum(LoadRow.amount))) == 1_000
