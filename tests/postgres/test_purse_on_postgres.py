@@ -29,8 +29,9 @@ def test_a_day_of_loads_and_purchases(keys: Keys, postgres_url: str) -> None:
     assert terminal.ask(purchase).response == "00"
     report = host.clearing.close(date(2026, 11, 28), {card.asn.hex(): card.balance})
     assert (report.purchases, report.unexplained, report.float_fen) == (1, 0, 3650)
-    with pytest.raises(DBAPIError, match="immutable"), host.db.write() as tx:
-        tx.execute(text("UPDATE ledger_transfer SET amount = 1"))
+    for statement in ("UPDATE {} SET amount = 1", "DELETE FROM {}", "TRUNCATE {} CASCADE"):
+        with pytest.raises(DBAPIError, match="immutable"), host.db.write() as tx:
+            tx.execute(text(statement.format("ledger_transfer")))
     host.close()
 
 
