@@ -5,6 +5,7 @@ lease on the chip has ended by then. `publish` makes a version when something ch
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -66,9 +67,13 @@ def card_hash(card_serial: str) -> bytes:
 
 def publish(tx: Tx, clock: Clock, policy: Policy = PILOT) -> int:
     """Make the next version if the list changed; returns the version in force (0: never published)."""
+    return put(tx, clock, _wanted(tx, business_date(clock.now()), policy))
+
+
+def put(tx: Tx, clock: Clock, wanted: Mapping[bytes, Entry]) -> int:
+    """Make the next version if `wanted`, entries by card hash, is not in force; the version that is then."""
     last = tx.scalar(select(func.max(ListVersionRow.version))) or 0
     held = _in_force(tx, last)
-    wanted = _wanted(tx, business_date(clock.now()), policy)
     changes = [entry for key, entry in wanted.items() if held.get(key) != entry]
     changes += [_dropped(entry) for key, entry in held.items() if key not in wanted]
     if not changes:
