@@ -9,15 +9,18 @@ import typer
 from cli import output
 
 if TYPE_CHECKING:
-    from core.clock import Clock
-    from payments.authorize import Authorizer
-    from payments.judging import Judge
+    from runtime.purse_host import PurseHost
+    from runtime.purse_lab import RunningLab
 
 app = typer.Typer(no_args_is_help=True, help="The purse host. 电子钱包主机。")
 Bind = Annotated[str, typer.Option("--bind", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="ISO 8583 port; 0 takes a free one.")]
 MetricsPort = Annotated[
     int, typer.Option("--metrics-port", help="Port of /metrics and /healthz; 0: none.")
+]
+Concentrators = Annotated[
+    list[str] | None,
+    typer.Option("--concentrator", help="Address that many terminals share: no limits for it."),
 ]
 
 
@@ -36,16 +39,18 @@ def lab(
     still: Annotated[
         bool, typer.Option("--still", help="With --now: the date and time stand still.")
     ] = False,
+    concentrator: Concentrators = None,
 ) -> int:
     """Serve with known keys, to try a terminal or another program against the real host. 测试主机。
 
     Prints one JSON line with the port when ready; ends on SIGTERM or Ctrl-C.
     """
-    from runtime.purse_lab import Laboratory, laboratory
+    from runtime.purse_lab import laboratory
+    from runtime.purse_lab_file import Laboratory
 
     start = datetime.fromisoformat(now) if now else None
     with laboratory(Laboratory.load(setup), data, start, still) as running:
-        return _serve(running.authorizer, running.judge, running.clock, bind, port, metrics_port)
+        return _serve(running, bind, port, metrics_port, concentrator)
 
 
 @app.command("serve")
@@ -64,6 +69,7 @@ def serve(
     tls: Annotated[
         Path | None, typer.Option("--tls", help="PEM with certificate and key: TLS on the wire.")
     ] = None,
+    concentrator: Concentrators = None,
 ) -> int:
     """Serve an installation's terminals. The bank is the simulator; its books lie in the data folder. 启动主机。
 
@@ -73,18 +79,15 @@ def serve(
 
     setup = HostSetup(data, certificates, slots, hsm_host, hsm_port, name)
     with purse_host(setup) as running:
-        return _serve(
-            running.authorizer, running.judge, running.clock, bind, port, metrics_port, tls
-        )
+        return _serve(running, bind, port, metrics_port, concentrator, tls)
 
 
 def _serve(
-    authorizer: "Authorizer",
-    judge: "Judge",
-    clock: "Clock",
+    host: "RunningLab | PurseHost",
     bind: str,
     port: int,
     metrics_port: int,
+    concentrators: list[str] | None,
     tls: Path | None = None,
 ) -> int:
     import json
@@ -93,6 +96,7 @@ def _serve(
     import threading
 
     from core import telemetry
+    from payments.host import Limits
     from payments.host import serve as listen
     from payments.host_health import health_page
     from payments.host_process import settle_in
@@ -103,8 +107,11 @@ def _serve(
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
     context = None if tls is None else server_context(tls)
+    limits = Limits(trusted=frozenset(concentrators or ()))
     with (
-        listen(authorizer, clock, bind, port, tls=context, judge=judge) as running,
+        listen(
+            host.authorizer, host.clock, bind, port, limits, tls=context, judge=host.judge
+        ) as running,
         health_page(running.metrics, bind, metrics_port) as health,
     ):
         settle_in()

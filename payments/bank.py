@@ -9,7 +9,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -40,6 +40,8 @@ class BankSilent(Unavailable):
 
 class BankDown(Unavailable):
     """The bank cannot be reached: it has done nothing (BANK-DOWN)."""
+
+    response_code = "91"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class SimulatedBank:
 
     `plan` names faults for the next debits, in order: ``ok``, ``silent`` (nothing done), ``late`` (done, answer
     lost), ``refuse:51``, ``wrong`` (one fen more is taken). `down` refuses everything until it is False.
-    `delay` is called before each debit: a test's barrier, or a sleep for a slow bank.
+    `delay` is called before each debit: a test's barrier, or a sleep for a slow bank. `answers`: what the bank always
+    says of an account, a code of field 39 (``68`` silent, ``91`` down, others a refusal).
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class SimulatedBank:
         books: Path | None = None,
         check_pin: Callable[[str, bytes | None], bool] | None = None,
         open_accounts_with: int | None = None,
+        answers: Mapping[str, str] | None = None,
     ) -> None:
         self.accounts = dict(accounts or {})
         self.down = False
@@ -104,6 +108,7 @@ class SimulatedBank:
         self._lock = threading.Lock()
         self._check_pin = check_pin
         self._open_with = open_accounts_with
+        self._answers = dict(answers or {})
         self._lines: dict[tuple[str, str], tuple[str, int, date]] = {}
         self._reversed: set[str] = set()
         self._books = books
@@ -117,6 +122,7 @@ class SimulatedBank:
             self.delay(reference)
         with self._open():
             self.calls += 1
+            self._say(account)
             fault = self.plan.popleft() if self.plan else "ok"
             if fault == "silent":
                 raise BankSilent("BANK-SILENT", "no answer to a debit", reference=reference)
@@ -157,9 +163,20 @@ class SimulatedBank:
     def balance(self, account: str, pin: bytes | None) -> int:
         """As `Bank.balance`."""
         with self._open():
+            self._say(account)
             if self._check_pin is not None and not self._check_pin(account, pin):
                 raise BankRefusal(WRONG_PIN)
             return self._balance(account)
+
+    def _say(self, account: str) -> None:
+        """What this account is always answered. Raises BankSilent, BankDown, BankRefusal."""
+        response = self._answers.get(account)
+        if response == BankSilent.response_code:
+            raise BankSilent("BANK-SILENT", "no answer for this account")
+        if response == BankDown.response_code:
+            raise BankDown("BANK-DOWN", "the bank cannot be reached for this account")
+        if response is not None:
+            raise BankRefusal(response)
 
     def check_file(self, day: date) -> list[BankLine]:
         """As `Bank.check_file`."""

@@ -82,12 +82,12 @@ class Chores:
 def host_chores(authorizer: Authorizer, judge: Judge | None = None) -> list[Chore]:
     """What every host does; `judge` for the one that owns an HSM connection for TACs."""
     chores = [Chore("bank orders", BANK_SECONDS, authorizer.forward_orders)]
-    if judge is not None:
-        chores += [
-            Chore("judging", JUDGE_SECONDS, judge.run),
-            Chore("lists", LISTS_SECONDS, lambda: publish_lists(judge.db, judge.clock)),
-            Chore("old messages", FORGET_SECONDS, lambda: forget(judge.db, judge.clock)),
-        ]
+    if judge is None:
+        return chores
+    chores.append(Chore("judging", JUDGE_SECONDS, judge.run))
+    if authorizer.profile.publishes_lists:
+        chores.append(Chore("lists", LISTS_SECONDS, lambda: publish_lists(judge.db, judge.clock)))
+    chores.append(Chore("old messages", FORGET_SECONDS, lambda: forget(judge.db, judge.clock)))
     return chores
 
 

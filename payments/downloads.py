@@ -41,7 +41,11 @@ Entries = tuple[int, int, list[bytes]]  # base, version, entries
 
 def publish_blacklist(tx: Tx, clock: Clock) -> int:
     """Make the next version if the registers' list changed; the version in force (0: never published)."""
-    wanted = dict(purse_blacklist(tx))
+    return put_blacklist(tx, clock, dict(purse_blacklist(tx)))
+
+
+def put_blacklist(tx: Tx, clock: Clock, wanted: Mapping[str, str]) -> int:
+    """Make the next version if `wanted`, reasons by ASN, is not what is in force; the version in force then."""
     last = blacklist_version(tx)
     held = _blacklist(tx, last)
     changes = {asn: reason for asn, reason in wanted.items() if held.get(asn) != reason}

@@ -77,7 +77,8 @@ class HostProfile:
     `zone_key` is the HSM's key field for PIN blocks to the bank; empty: no PIN can be passed on. More than
     `burst_count` loads of one card within `burst` are suspected fraud (59). A batch holds at most `batch_messages`
     (16). For `day_change_seconds` of a new business day, at most 60, nothing new begins on line (90), so that the
-    old day's last requests are written before anybody counts them.
+    old day's last requests are written before anybody counts them. `publishes_lists`: this host makes the lists'
+    versions out of the registers.
     """
 
     name: str = "host-1"
@@ -95,6 +96,7 @@ class HostProfile:
     late: timedelta = timedelta(days=30)
     batch_messages: int = BATCH_MESSAGES
     day_change_seconds: int = 0
+    publishes_lists: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.day_change_seconds <= DAY_CHANGE_MOST:

@@ -5,100 +5,52 @@ The keys come from a file in the clear, so this is for test values only; the HSM
 (``hsm.lab``), and its folder is a temporary one that goes with the process.
 """
 
-import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from core.clock import Clock, OffsetClock, SystemClock, business_date
+from core.clock import Clock, FixedClock, OffsetClock, SystemClock, business_date
 from core.db import Database, Tx
-from core.errors import NotFound, Rejected
+from core.errors import NotFound
 from hsm_sim.ceremony.actions import Birth
 from hsm_sim.client import Hsm
 from hsm_sim.device import Hsm as Device
 from hsm_sim.engine import Engine
 from hsm_sim.lmkfile import Argon2
 from hsm_sim.local import LocalHsm
+from payments import downloads
 from payments.authorize import Authorizer
 from payments.bank import SimulatedBank
-from payments.enrolment import NewTerminal, enrol_merchant, enrol_terminal
+from payments.enrolment import NewTerminal, enrol_merchant, enrol_terminal, set_terminal
 from payments.judging import Judge
-from payments.limits import HostProfile, Parameters
-from payments.tables import MerchantRow, TerminalRow
+from payments.limits import Gate, HostProfile
+from payments.tables import MerchantRow, PurseCardRow, TerminalRow
+from registry.dormancy import status_list
 from registry.residence.gate import PurseGate
+from runtime.purse_lab_file import MASTER_USAGES, Laboratory, LabTerminal
 from runtime.services import declare_tables
 
-SCHEMA = "citycard/purse-lab/1"
+SINGLE_HEX = 16
 QUICK = Argon2(memory_kib=64, passes=1, lanes=1)  # the HSM guards nothing here
-MASTER_USAGES = {"DLK": "11", "DTK": "12", "DULK": "13"}
-MAX_TERMINALS = 1_000
 
 
-@dataclass(frozen=True)
-class LabTerminal:
-    """A terminal of the laboratory. `mak` and `pik` (hex) preset the key set in force, without a sign-on."""
+def _gate(lab: Laboratory) -> Gate:
+    """The register's verdict on cards: what the file says."""
 
-    number: str
-    merchant: str
-    psam: str
-    tmk: str
-    batch: int = 1
-    mac_profile: str = "unionpay"
-    single_mak: bool = False
-    mak: str = ""
-    pik: str = ""
-
-
-@dataclass(frozen=True)
-class Laboratory:
-    """The set-up file. Keys are hex. `refused`: response codes by ASN; `cards` None: every card is live.
-
-    `accounts` are fen by funding account; any other account has `open_account_fen`.
-    """
-
-    masters: Mapping[str, str]
-    terminals: tuple[LabTerminal, ...]
-    issuer: str
-    cards: frozenset[str] | None = None
-    refused: Mapping[str, str] = field(default_factory=dict)
-    accounts: Mapping[str, int] = field(default_factory=dict)
-    open_account_fen: int = 10_000_000
-    zone_key: str = ""
-    fee_points: int = 38
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    acquirer: str = "48880001"
-
-    @classmethod
-    def load(cls, path: Path) -> "Laboratory":
-        """Read a set-up file. Raises Rejected LAB-FILE."""
-        try:
-            value = json.loads(path.read_text("utf-8"))
-            if value.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            terminals = tuple(LabTerminal(**one) for one in value.pop("terminals"))
-            cards = value.pop("cards", None)
-            made = cls(
-                terminals=terminals, cards=None if cards is None else frozenset(cards), **value
-            )
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise Rejected("LAB-FILE", str(fault), file=path.name) from fault
-        if not 0 < len(terminals) <= MAX_TERMINALS or set(made.masters) - set(MASTER_USAGES):
-            raise Rejected("LAB-FILE", "terminals or masters", file=path.name)
-        return made
-
-    def gate(self, _tx: Tx, asns: Sequence[str]) -> dict[str, PurseGate]:
-        """The register's verdict: what the file says."""
-        known = [asn for asn in asns if self.cards is None or asn in self.cards]
+    def verdicts(_tx: Tx, asns: Sequence[str]) -> dict[str, PurseGate]:
+        known = [asn for asn in asns if lab.cards is None or asn in lab.cards]
         return {
             asn: PurseGate(True, "ACTIVE", code, code in ("00", "62"), asn[-16:])
             for asn in known
-            for code in (self.refused.get(asn, "00"),)
+            for code in (lab.refused.get(asn, "00"),)
         }
+
+    return verdicts
 
 
 class StillClock:
@@ -184,7 +136,7 @@ def laboratory(
         where = Path(folder) if data is None else data
         where.mkdir(parents=True, exist_ok=True)
         declare_tables()
-        db = Database(f"sqlite:///{where / 'purse.db'}")
+        db = Database(f"sqlite:///{where / 'city.db'}")
         db.create_tables()
         try:
             running = _assemble(lab, hsm, db, clock, where)
@@ -212,55 +164,85 @@ def _assemble(lab: Laboratory, hsm: LabHsm, db: Database, clock: Clock, where: P
         return slots[usage]
 
     zone = bytes.fromhex(lab.zone_key) if lab.zone_key else secrets.token_bytes(16)
-    profile = HostProfile(
-        name="lab", acquirer=lab.acquirer, issuers=frozenset({bytes.fromhex(lab.issuer)}),
-        parameters=Parameters(**lab.parameters),
-        zone_key=hsm.load("bank-zpk-01", zone, "T2", "P0", "E", "bank"),
-    )  # fmt: skip
+    zone_key = hsm.load("bank-zpk-01", zone, "T2", "P0", "E", "bank")
+    profile, gate = replace(lab.profile(), zone_key=zone_key), _gate(lab)
     bank = SimulatedBank(
-        clock, dict(lab.accounts), where / "bank.jsonl", open_accounts_with=lab.open_account_fen
-    )
+        clock, dict(lab.accounts), where / "bank.jsonl", open_accounts_with=lab.open_account_fen,
+        answers=lab.bank,
+    )  # fmt: skip
     _enrol(lab, hsm, db, clock)
-    authorizer = Authorizer(db, clock, hsm.hsm, bank, masters, profile, lab.gate)
-    judge = Judge(db, clock, hsm.hsm, masters, profile, lab.gate)
+    _publish(lab, db)
+    authorizer = Authorizer(db, clock, hsm.hsm, bank, masters, profile, gate)
+    judge = Judge(db, clock, hsm.hsm, masters, profile, gate)
     return RunningLab(authorizer, judge, db, bank, clock, hsm.hsm, profile, masters)
 
 
+def _publish(lab: Laboratory, db: Database) -> None:
+    """The file's lists, unless an earlier run on the same data has published them."""
+    with db.write() as tx:
+        if downloads.blacklist_version(tx) == 0:
+            for black in lab.blacklists:
+                downloads.put_blacklist(tx, FixedClock(black.at), black.cards)
+        if status_list.delta(tx, 0).version == 0:
+            for status in lab.status_lists:
+                status_list.put(tx, FixedClock(status.at), status.cards)
+
+
 def _enrol(lab: Laboratory, hsm: LabHsm, db: Database, clock: Clock) -> None:
-    """Merchants and terminals; their keys are loaded anew each time, since the HSM is a new one."""
-    tmks: dict[str, str] = {}
-    for index, terminal in enumerate(lab.terminals, 1):
-        if terminal.tmk not in tmks:
-            key = bytes.fromhex(terminal.tmk)
-            tmks[terminal.tmk] = hsm.load(f"tmk-{index}", key, "T2", "K0", "B", "terminal")
-        keys = _preset(hsm, terminal, index)
+    """Merchants, terminals, blocked cards; keys are loaded anew each time, since the HSM is a new one."""
+    keys = _Keys(hsm)
+    with db.write() as tx:
+        for asn in lab.blocked:
+            if tx.get(PurseCardRow, asn) is None:
+                tx.add(PurseCardRow(
+                    asn=asn, counter=0, version=1, balance=0, failures=0, blocked=True,
+                    seen_at=clock.now(),
+                ))  # fmt: skip
+    for terminal in lab.terminals:
+        tmk = keys.field(terminal.tmk, "K0", "B", "terminal")
+        current = keys.field(terminal.mak, "M3", "C"), keys.field(terminal.pik, "P0", "D")
         with db.write() as tx:
             row = tx.get(TerminalRow, terminal.number)
             if row is None:
-                row = _new_row(tx, lab, clock, terminal, tmks[terminal.tmk])
-            row.tmk = tmks[terminal.tmk]
-            row.current_mak, row.current_pik = keys
+                row = _new_row(tx, lab, clock, terminal, tmk)
+            row.tmk = tmk
+            row.current_mak, row.current_pik = current
             row.waiting_mak = row.waiting_pik = ""
             row.waiting_at, row.waiting_keys = None, b""
-            if keys[0]:
+            if row.current_mak:
                 row.signed_on = business_date(clock.now())
 
 
 def _new_row(tx: Tx, lab: Laboratory, clock: Clock, terminal: LabTerminal, tmk: str) -> TerminalRow:
-    if tx.get(MerchantRow, terminal.merchant) is None:
-        enrol_merchant(tx, clock, terminal.merchant, "Laboratory", lab.fee_points)
+    known = tx.get(MerchantRow, terminal.merchant)
+    if known is None:
+        wanted = lab.merchant(terminal.merchant)
+        known = enrol_merchant(tx, clock, wanted.number, wanted.name, wanted.fee_points)
+        known.open = wanted.open
     new = NewTerminal(
         terminal.number, terminal.merchant, bytes.fromhex(terminal.psam), tmk,
-        terminal.mac_profile, terminal.single_mak, terminal.batch,
+        terminal.mac_profile, terminal.single_mak, terminal.batch, terminal.plain_management,
     )  # fmt: skip
-    return enrol_terminal(tx, clock, new)
+    row = enrol_terminal(tx, clock, new)
+    if not terminal.open:
+        set_terminal(tx, clock, terminal.number, open_=False)
+    return row
 
 
-def _preset(hsm: LabHsm, terminal: LabTerminal, index: int) -> tuple[str, str]:
-    """Key fields of a MAK and PIK given in the file; empty where there is none."""
-    mak, pik = bytes.fromhex(terminal.mak), bytes.fromhex(terminal.pik)
-    algorithm = "D1" if len(mak) == 8 else "T2"
-    return (
-        hsm.load(f"mak-{index}", mak, algorithm, "M3", "C", "lab") if mak else "",
-        hsm.load(f"pik-{index}", pik, "T2", "P0", "D", "lab") if pik else "",
-    )
+class _Keys:
+    """Terminal keys by value: the HSM takes each only once, and terminals of a file may share one."""
+
+    def __init__(self, hsm: LabHsm) -> None:
+        self._hsm = hsm
+        self._fields: dict[str, str] = {"": ""}
+
+    def field(self, key: str, usage: str, mode: str, scope: str = "lab") -> str:
+        """The HSM's key field of a key in hex; empty for no key. A single-length MAK is of usage M1."""
+        name = key.upper()
+        if name not in self._fields:
+            single = len(name) == SINGLE_HEX
+            self._fields[name] = self._hsm.load(
+                f"lab-{len(self._fields)}", bytes.fromhex(name), "D1" if single else "T2",
+                "M1" if single else usage, mode, scope,
+            )  # fmt: skip
+        return self._fields[name]

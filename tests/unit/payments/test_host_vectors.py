@@ -15,7 +15,8 @@ from payments import messages
 from payments.frames import requirement_of
 from payments.host import serve
 from payments.messages import Message
-from runtime.purse_lab import Laboratory, laboratory
+from runtime.purse_lab import laboratory
+from runtime.purse_lab_file import Laboratory
 
 VECTORS = {
     v["id"]: v for v in json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
