@@ -1,13 +1,16 @@
 """The database: one schema on SQLite (default) and PostgreSQL, reached through `read` and `write`.
 
 `write` opens an explicit transaction and commits when the block ends well. SQLite runs in WAL mode with
-``synchronous=FULL``, ``BEGIN IMMEDIATE`` and one fair writer lock per process, because eight busy writers
-without it end in "database is locked" (architecture.md 5). PostgreSQL runs READ COMMITTED; rules that
-must hold are constraints, never a read and a hope.
+``synchronous=FULL``, ``BEGIN IMMEDIATE`` and one fair writer lock, in the process and between programs, because
+eight busy writers without it end in "database is locked" (architecture.md 5). PostgreSQL runs READ COMMITTED;
+rules that must hold are constraints, never a read and a hope.
 """
 
+import fcntl
+import os
 import select
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +28,7 @@ from core.errors import Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 WRITER_WAIT_SECONDS = 30.0
+DOOR_SECONDS = 0.001  # between two looks at the door
 POOL_SIZE = 8
 CACHE_KIB = 16_384  # SQLite's own 2 MB spills in the middle of a batch
 CHECKPOINT_PAGES = (
@@ -90,16 +94,81 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class FairLock:
-    """A lock that serves waiters in order of arrival, with a limit on waiting."""
+class Door:
+    """The way to a SQLite file for the programs on one machine that write it.
 
-    def __init__(self) -> None:
+    SQLite lets a program that finds the file taken look again after a while: beside a busy one for ever. Here who
+    waits stands in the door (byte 0), so that who has just written cannot overtake, and byte 1 is held while
+    writing. Locks of the system on ``<file>-door``: a program that dies lets go of both.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._path = f"{file}-door"
+        self._file = -1
+        self._shut: Callable[[], object] = int
+
+    def enter(self, timeout: float) -> bool:
+        """Whether the file became ours to write within `timeout` seconds."""
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._shut = weakref.finalize(self, os.close, self._file)
+        tries = int(timeout / DOOR_SECONDS)
+        if not self._wait(0, tries):
+            return False
+        try:
+            return self._wait(1, tries)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
+
+    def leave(self) -> None:
+        """Let the one in the door write."""
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 1)
+
+    def close(self) -> None:
+        """Let go; the next `enter` opens it again."""
+        self._shut()
+        self._file = -1
+
+    def _wait(self, byte: int, tries: int) -> bool:
+        for _ in range(tries):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            except OSError:
+                threading.Event().wait(DOOR_SECONDS)
+            else:
+                return True
+        return False
+
+
+class FairLock:
+    """A lock that serves waiters in order of arrival, with a limit on waiting.
+
+    With a `file`, one among all programs that write this SQLite file.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._door = Door(file) if file else None
         self._mutex = threading.Lock()
         self._held = False
         self._waiters: deque[threading.Event] = deque()
 
     def acquire(self, timeout: float) -> None:
         """Take the lock; raises Unavailable (DB-BUSY) after `timeout` seconds."""
+        self._turn(timeout)
+        if self._door is not None and not self._door.enter(timeout):
+            self._next()
+            raise Unavailable("DB-BUSY", "another program writes without end")
+
+    def release(self) -> None:
+        if self._door is not None:
+            self._door.leave()
+        self._next()
+
+    def close(self) -> None:
+        if self._door is not None:
+            self._door.close()
+
+    def _turn(self, timeout: float) -> None:
         with self._mutex:
             if not self._held and not self._waiters:
                 self._held = True
@@ -114,7 +183,7 @@ class FairLock:
             self._waiters.remove(turn)
         raise Unavailable("DB-BUSY", "the writer lock was not free in time")
 
-    def release(self) -> None:
+    def _next(self) -> None:
         with self._mutex:
             if self._waiters:
                 self._waiters.popleft().set()
@@ -128,7 +197,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.info: dict[str, Any] = {}  # what every transaction carries along, as `Tx.info`
-        self._writer = FairLock() if self.sqlite else None
+        self._writer = FairLock(_file_of(url)) if self.sqlite else None
 
     @property
     def sqlite(self) -> bool:
@@ -170,6 +239,8 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _away(error: BaseException | None) -> Unavailable:
@@ -280,6 +351,12 @@ def queue_for(tx: Tx, *subjects: str) -> None:
     if tx.get_bind().dialect.name == "postgresql":
         for subject in sorted(subjects):
             tx.execute(_QUEUE, {"subject": subject})
+
+
+def _file_of(url: str) -> str:
+    """The path in a SQLite URL, empty for a database in memory."""
+    path = url.removeprefix("sqlite://").removeprefix("/")
+    return "" if path in ("", ":memory:") else path
 
 
 def _engine(url: str) -> Engine:
