@@ -20,6 +20,7 @@ def write():
     while True:
         with db.write() as tx:
             tx.execute(text("UPDATE writes SET theirs = theirs + 1"))
+            threading.Event().wait(0.02)  # as long as an application takes
 for _ in range(3):
     threading.Thread(target=write, daemon=True).start()
 sys.stdin.read()
@@ -31,7 +32,7 @@ with Database(sys.argv[1]).write():
     print("in", flush=True)
     sys.stdin.read()
 """
-THREADS, OURS = 3, 40
+THREADS, OURS = 3, 20
 
 
 def child(program: str, url: str) -> subprocess.Popen:
@@ -69,8 +70,7 @@ def test_who_waits_is_overtaken_by_nobody(db: Database) -> None:
                 overtaken.append(
                     tx.execute(text("SELECT theirs FROM writes")).scalar_one() - before
                 )
-        assert sorted(overtaken)[OURS // 2] <= 2
-        assert max(overtaken) < 20  # the machine may have put us aside before we stood in the door
+        assert sorted(overtaken)[OURS * 3 // 4] <= 2, overtaken
     finally:
         other.kill()
         other.communicate()
