@@ -26,12 +26,13 @@ from payments.field_parts import (
 )
 from payments.limits import HostProfile
 from payments.purse_data import instant_of
+from payments.requests import BLACKLIST, BLACKLIST_DONE
 from payments.tables import BlacklistEntryRow, BlacklistVersionRow, PurchaseRow, TerminalRow
 from registry.dormancy import status_list
 from registry.residence.gate import purse_blacklist
 
 DROPPED = "00"
-CLOCK_DIGITS, CLOCK_SECONDS = 14, 120
+CLOCK_SECONDS = 120
 _log = structlog.get_logger("purse.host")
 Entries = tuple[int, int, list[bytes]]  # base, version, entries
 
@@ -127,7 +128,7 @@ def list_page(tx: Tx, request: Request) -> Decision:
     except PartFault:
         return refuse("30", store=False)
     black = ask.letters == LIST_BLACK
-    if black is not (message.function == "390"):
+    if black is not (message.function == BLACKLIST):
         return refuse("30", store=False)
     base, version, entries = (_black_delta if black else _status_delta)(tx, ask.version)
     most = BLACK_PAGE_MAX if black else STATUS_PAGE_MAX
@@ -146,6 +147,8 @@ def list_done(request: Request) -> Decision:
     try:
         letters, version = field_parts.parse_list_done(request.message.octets(62))
     except PartFault:
+        return refuse("30", store=False)
+    if (letters == LIST_BLACK) is not (request.message.function == BLACKLIST_DONE):
         return refuse("30", store=False)
     column = "blacklist" if letters == LIST_BLACK else "status_list"
     return Decision("00", store=False, also=(_noted(request, {column: version}),))
@@ -176,11 +179,11 @@ def parameters(tx: Tx, request: Request, profile: HostProfile) -> Decision:
 def status(tx: Tx, request: Request) -> Decision:
     """0820 / 362: what waits at the terminal; the PSAM's counter shows records never seen here (7.10)."""
     try:
-        values = field_parts.parse_items(request.message.octets(62))
-        waiting = int(values.get("70", "0"))
-        counter = int(values["74"], 16) if "74" in values else None
-    except (PartFault, ValueError):
+        values = field_parts.parse_status(request.message.octets(62))
+    except PartFault:
         return refuse("30", store=False)
+    waiting = int(values.get("70", "0"))
+    counter = int(values["74"], 16) if "74" in values else None
     if "75" in values and not _note_clock(request, values["75"]):
         return refuse("30", store=False)
     noted = _noted(request, {"waiting_records": waiting, "psam_counter": counter})
@@ -197,8 +200,7 @@ def status(tx: Tx, request: Request) -> Decision:
 
 def _note_clock(request: Request, told: str) -> bool:
     """Log a terminal's clock that is more than two minutes off (I-19); False when it is no time."""
-    decimal = told.isascii() and told.isdecimal() and len(told) == CLOCK_DIGITS
-    at = instant_of(bytes.fromhex(told[:8]), bytes.fromhex(told[8:])) if decimal else None
+    at = instant_of(bytes.fromhex(told[:8]), bytes.fromhex(told[8:]))
     if at is None:
         return False
     off = (at - request.at).total_seconds()

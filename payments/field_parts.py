@@ -23,6 +23,11 @@ COUNT_MAX = 999
 DETAIL_RECORD = 40
 DETAILS_MAX = 8
 ITEMS_MAX = 64
+DECIMAL_DIGITS, HEX_DIGITS = frozenset("0123456789"), frozenset("0123456789ABCDEF")
+# Status items (7.10): records waiting, minutes of the oldest, blacklist version, PSAM number and counter in hex,
+# clock, reversals waiting.
+STATUS_LENGTHS = {"70": 4, "71": 6, "72": 8, "73": 12, "74": 8, "75": 14, "76": 3}
+STATUS_HEX = frozenset({"73", "74"})
 
 
 class PartFault(Rejected):
@@ -309,6 +314,17 @@ def parse_items(raw: bytes) -> dict[str, str]:
         except UnicodeDecodeError:
             raise PartFault(62, f"item {tag} is no text") from None
         at += 5 + length
+    return found
+
+
+def parse_status(raw: bytes) -> dict[str, str]:
+    """The items of a terminal's status, known ones in their form (7.10). Raises PartFault."""
+    found = parse_items(raw)
+    for tag, value in found.items():
+        digits = HEX_DIGITS if tag in STATUS_HEX else DECIMAL_DIGITS
+        length = STATUS_LENGTHS.get(tag)
+        if length is not None and (len(value) != length or not digits.issuperset(value)):
+            raise PartFault(62, f"status item {tag} has another form")
     return found
 
 

@@ -144,6 +144,22 @@ def test_a_network_message_has_62_and_63_only_where_its_flow_says_so(
     assert terminal.ask(message).response == "30"
 
 
+@pytest.mark.parametrize(
+    "item",
+    [{"70": "0"}, {"71": "00000A"}, {"73": "XX0000000000"}, {"74": "00"}, {"75": "20261399091530"}],
+)
+def test_a_status_item_of_another_form_is_30(terminal: LabTerminal, item: dict[str, str]) -> None:
+    assert terminal.ask(terminal.station.status(terminal.trace(), item)).response == "30"
+
+
+def test_the_end_of_a_list_names_the_list_of_its_code(terminal: LabTerminal) -> None:
+    done = terminal.station.list_done(terminal.trace(), "BL", 1)
+    assert terminal.ask(done).response == "00"
+    fields = {60: field60("00", terminal.batch, r.STATUS_LIST_DONE, ""), 62: done.octets(62)}
+    crossed = terminal.station.message("0800", terminal.trace(), str(fields[60]), fields)
+    assert terminal.ask(crossed).response == "30"
+
+
 def test_an_operator_has_three_characters(terminal: LabTerminal) -> None:
     long = terminal.station.sign_on(terminal.trace(), operator="operator")
     assert terminal.ask(long, sealed=False).response == "30"
