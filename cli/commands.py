@@ -36,6 +36,7 @@ NOUNS = {
     "report": Noun("report", "app", "Shift, batch, stock and figures. 报表。"),
     "permit": Noun("permit", "app", "Permits and why they sleep. 居住证状态。"),
     "access": Noun("access", "app", "Who may sign in to the API. 接口登录授权。"),
+    "vault": Noun("vault", "app", "Seals on personal data. 个人信息加密。"),
     "pilot": Noun("pilot", "app", "The pilot: stages, rules, a rehearsal. 试点。"),
     "service": Noun("service", "app", "Services on the card and their gate. 卡上服务。"),
     "terminal": Noun("terminal", "terminal", "A merchant's terminal. 商户终端。"),

@@ -19,10 +19,12 @@ from hsm_sim.client import Hsm, KeySlots
 from hsm_sim.data_requests import (
     MAX_DATA,
     MAX_ENTRIES,
+    VERSION_LENGTH,
     DecryptFields,
     EncryptFields,
     Entry,
     KeyedIndex,
+    ReencryptFields,
 )
 
 SCOPE = "registers"
@@ -57,7 +59,10 @@ class Vault:
     def __init__(self, hsm: Hsm, slots: KeySlots) -> None:
         """Raises NotFound HSM-NO-KEY when the directory has no key for the registers."""
         self._hsm = hsm
-        self._data, self._index = _newest(slots, USAGE_DATA), _newest(slots, USAGE_INDEX)
+        newest = _newest(slots, USAGE_DATA)
+        self._data = slots.find(USAGE_DATA, SCOPE, newest)
+        self._index = slots.find(USAGE_INDEX, SCOPE, _newest(slots, USAGE_INDEX))
+        self._version = f"{newest:0{VERSION_LENGTH}X}".encode("ascii")
 
     def seal(self, rows: Sequence[tuple[Place, Personal]]) -> list[bytes]:
         """The personal fields of each row, sealed. Raises Rejected E-SEAL-SIZE above 1,024 bytes a row."""
@@ -71,6 +76,18 @@ class Vault:
         found: list[dict[str, str]] = []
         for frame in _frames(Entry(place.context, sealed) for place, sealed in rows):
             found += map(json.loads, self._hsm.call(DecryptFields(self._data, frame)))
+        return found
+
+    @property
+    def version(self) -> bytes:
+        """The version of the key that seals now: the first two bytes of what it seals."""
+        return self._version
+
+    def reseal(self, rows: Sequence[tuple[Place, bytes]]) -> list[bytes]:
+        """The same fields under the newest version of the key (command 86); nobody sees them on the way."""
+        found: list[bytes] = []
+        for frame in _frames(Entry(place.context, sealed) for place, sealed in rows):
+            found += self._hsm.call(ReencryptFields(self._data, frame))
         return found
 
     def index(self, register: str, kind: str, values: Iterable[str]) -> list[str]:
@@ -110,13 +127,13 @@ def citizen_index(tx: Tx, register: str, citizen_id: str) -> str:
     return of(tx).index(register, "citizen_id", [citizen_id])[0]
 
 
-def _newest(slots: KeySlots, usage: str) -> str:
+def _newest(slots: KeySlots, usage: str) -> int:
     versions = [
         int(key.version, 16)
         for key in slots.keys_known
         if (key.usage, key.scope, key.state) == (usage, SCOPE, "ACTIVE")
     ]
-    return slots.find(usage, SCOPE, max(versions, default=1))
+    return max(versions, default=1)
 
 
 def _packed(fields: Personal) -> bytes:
