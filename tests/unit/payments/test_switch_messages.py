@@ -67,6 +67,16 @@ def test_an_odd_number_of_digits_gets_a_zero_in_front() -> None:
     assert bytes(raw)[10:].hex() == wanted["expected"]["hex"]
 
 
+# The tail of an answer of the public simulator: 100, 121, 123 with 226 bytes, 128.
+LONG_TAIL = {100: "03050001", 121: "51S00000002503050001   00000000000000AA000", 123: "N " * 113,
+             128: b"23B01FCE"}  # fmt: skip
+
+
+def test_a_reserved_field_may_be_longer_than_printed_tables_say() -> None:
+    told = SwitchMessage("0210", {2: "6226010562885479", 39: "00", 56: "PR003", **LONG_TAIL})
+    assert SwitchMessage.parse(bytes(told)) == told
+
+
 @pytest.mark.parametrize(
     "vector", [pytest.param(v, id=v["id"]) for v in VECTORS if v["op"].startswith("mac_")]
 )
