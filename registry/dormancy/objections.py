@@ -11,6 +11,7 @@ from core.errors import NotFound, Rejected
 from core.ids import uuid7
 from registry.dormancy import cases, engine
 from registry.dormancy.tables import DelayRow
+from registry.masking import refuse_personal
 from registry.parameters import PILOT, Policy
 from registry.residence import permits
 from registry.residence.domain import Hold, add_working_days
@@ -28,10 +29,11 @@ def file_objection(
     """The holder objects to a notice; a start not reached yet is postponed once until a person has decided.
 
     Returns the objection's id; filing again for the same gap gives the same one. Raises NotAllowed E-ROLE,
-    E-OWN, Rejected E-NO-GAP (nothing to object to), E-OBJECTION-LATE (more than 10 days after the notice).
+    E-OWN, Rejected E-PERSONAL, E-NO-GAP (nothing to object to), E-OBJECTION-LATE (over 10 days after the notice).
     """
     require(actor, Role.HOLDER, *CLERKS)
     require_own(actor, permits.get(tx, permit_no).person_id, *CLERKS)
+    refuse_personal(text)
     today = business_date(clock.now())
     case = cases.one(tx, today, permit_no, policy)
     gap = None if case is None else case.verdict.gaps.get(cause)
@@ -95,9 +97,10 @@ def shelter(
     """A labour dispute or an emergency keeps the permit in WATCH up to and including `until`.
 
     Raises NotAllowed E-ROLE, Rejected E-REASON (unknown kind), E-DATE-ORDER, E-DATE-FUTURE (over 180 days),
-    E-NO-GAP.
+    E-PERSONAL, E-NO-GAP.
     """
     require(actor, Role.REVIEWER)
+    refuse_personal(evidence)
     today = business_date(clock.now())
     if kind not in (DISPUTE, EMERGENCY):
         raise Rejected("E-REASON", "a shelter is a dispute or an emergency")

@@ -13,6 +13,7 @@ from core.ids import uuid7
 from registry.employment import lateness, service
 from registry.employment.service import Details
 from registry.employment.tables import DisputeRow, EmployerRow, EmploymentRow, InspectionRow
+from registry.masking import refuse_personal
 from registry.roles import Actor, Role, require
 
 LOOK_BACK = timedelta(days=60)
@@ -145,7 +146,8 @@ def close_case(tx: Tx, clock: Clock, case: str, seen: int, inspector: Actor) -> 
 
 
 def dispute(tx: Tx, clock: Clock, record: str, words: str) -> str:
-    """«I never worked here»: a case, one at a time per record. Raises NotFound E-RECORD."""
+    """«I never worked here»: a case, one at a time per record. Raises NotFound E-RECORD, Rejected E-PERSONAL."""
+    refuse_personal(words)
     service.record_of(tx, record)
     row = tx.scalar(
         select(DisputeRow).where(DisputeRow.record == record, DisputeRow.closed_at.is_(None))

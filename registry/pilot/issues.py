@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
 from core.ids import uuid7
-from registry.pilot.opinions import refuse_personal
+from registry.masking import refuse_personal
 from registry.pilot.tables import IssueRow
 
 GRAVE = (1, 2)

@@ -6,22 +6,20 @@ cannot be told from words by a machine; the form has no field for one and the cl
 
 import csv
 import io
-import re
 from enum import StrEnum
 
 from sqlalchemy import select
 
 from core.clock import Clock, business_date
 from core.db import Tx
-from core.errors import NotFound, Rejected
+from core.errors import NotFound
 from core.ids import uuid7
+from registry.masking import refuse_personal
 from registry.pilot.parameters import rule_of
 from registry.pilot.tables import OpinionRow
 from registry.roles import Actor, Role, require
 
 MAX_STATEMENT = 2_000
-# identity numbers (15 or 18), telephones (7 and more), also with blanks or hyphens between, any width of digit
-_NUMBER = re.compile(r"(?:\d[\s-]?){6,}\d|\d{14,}[\dXx]")
 
 
 class ChannelOfOpinion(StrEnum):
@@ -30,12 +28,6 @@ class ChannelOfOpinion(StrEnum):
     HEARING = "HEARING"
     POINT = "POINT"
     ONLINE = "ONLINE"
-
-
-def refuse_personal(text: str) -> None:
-    """Raises Rejected E-PERSONAL for a text with a number of seven digits and more."""
-    if _NUMBER.search(text):
-        raise Rejected("E-PERSONAL", "a number of seven digits and more")
 
 
 def give(tx: Tx, clock: Clock, channel: ChannelOfOpinion, rule: str, statement: str) -> str:

@@ -13,8 +13,9 @@ from core.clock import Clock, business_date
 from core.db import Tx, queue_for
 from core.errors import NotAllowed, NotFound, Rejected
 from core.ids import uuid7
-from registry import sequences
+from registry import sequences, vault
 from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
+from registry.masking import refuse_personal
 from registry.parameters import PILOT, Policy
 from registry.points import launch
 from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal
@@ -55,8 +56,9 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
     persons.get(tx, draft.person_id)
     queue_for(tx, f"applicant {draft.person_id}")
     _one_at_a_time(tx, clock, draft, policy)
+    key = uuid7(clock.now())
     row = ApplicationRow(
-        id=uuid7(clock.now()),
+        id=key,
         kind=draft.kind,
         person_id=draft.person_id,
         basis=draft.basis,
@@ -64,7 +66,7 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
         point=draft.point,
         urgent=draft.urgent,
         channel=draft.channel,
-        guardian=draft.guardian,
+        sealed=_sealed(tx, key, draft),
         state=State.DRAFT,
         state_since=clock.now(),
         open=True,
@@ -78,6 +80,13 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
         application_kind=draft.kind,
     )  # fmt: skip
     return row.id
+
+
+def _sealed(tx: Tx, key: str, draft: Draft) -> bytes | None:
+    """The guardian's name and document, which are personal data too."""
+    if not draft.guardian:
+        return None
+    return vault.seal(tx, ApplicationRow.__tablename__, key, {"guardian": draft.guardian})
 
 
 def _one_at_a_time(tx: Tx, clock: Clock, draft: Draft, policy: Policy) -> None:
@@ -112,7 +121,7 @@ def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     _own_case(row, actor)
     person = persons.get(tx, row.person_id)
     missing = [] if person.photo_ref else [papers.PHOTO]
-    if papers.under_age(person.birth, business_date(clock.now())) and not row.guardian:
+    if papers.under_age(person.birth, business_date(clock.now())) and not row.sealed:
         missing.append(papers.GUARDIAN)
     if missing:
         raise Rejected("E-MISSING", "items are missing", items=", ".join(missing))
@@ -199,7 +208,7 @@ def approve(
 ) -> str:
     """Line 9: the reviewer says yes; returns the permit number and orders production.
 
-    Raises E-ROLE, E-SOD (reviewer = acceptor), E-STATE, E-NOTE (an UNKNOWN needs a note), E-BASIS
+    Raises E-ROLE, E-SOD (reviewer = acceptor), E-STATE, E-NOTE (an UNKNOWN needs a note), E-PERSONAL, E-BASIS
     (no ground covers today: a TRP may be offered), E-AC-*.
     """
     require(actor, Role.REVIEWER)
@@ -210,6 +219,7 @@ def approve(
     _may(row, State.APPROVED)
     if UNKNOWN in (row.labour_answer, row.rental_answer) and not note:
         raise Rejected("E-NOTE", "an unanswered question needs the reviewer's note")
+    refuse_personal(note)
     if permit_type is PermitType.RP and row.kind in (Kind.NEW, Kind.CONVERT):
         person = persons.get(tx, row.person_id)
         today = business_date(clock.now())
@@ -249,12 +259,16 @@ def _permit(
 
 
 def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None:
-    """Line 8: final, with a reason and the right to object. Raises E-ROLE, E-SOD, E-STATE, E-REASON."""
+    """Line 8: final, with a reason and the right to object.
+
+    Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL.
+    """
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
     _second_person(row, actor)
     if not reason.strip():
         raise Rejected("E-REASON", "a refusal needs a reason")
+    refuse_personal(reason)
     if _move(clock, row, State.REJECTED):
         row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
         fees.refund(tx, clock, acc_no, "refused", actor.name)
@@ -264,12 +278,16 @@ def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None
 def send_back(
     tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str, policy: Policy = PILOT
 ) -> None:
-    """Line 6: back to the applicant, at most twice. Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-RETURNS."""
+    """Line 6: back to the applicant, at most twice.
+
+    Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL, E-RETURNS.
+    """
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
     _second_person(row, actor)
     if not reason.strip():
         raise Rejected("E-REASON", "a return needs a reason")
+    refuse_personal(reason)
     if row.returns >= policy.max_returns:
         raise Rejected("E-RETURNS", "returned twice already: call the applicant")
     if _move(clock, row, State.RETURNED):

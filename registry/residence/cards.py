@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
+from core.rows import Statement
 from registry.identifiers import validate_card_serial
 from registry.parameters import ISSUER_NAME
 from registry.residence import permits, persons
@@ -30,7 +31,10 @@ VOID_REASONS = frozenset(
 
 @dataclass(frozen=True, repr=False)
 class CardData:
-    """Everything for chip and face. `photo` is the JPEG of the photo rule, 358 x 441."""
+    """Everything for chip and face. `photo` is the JPEG of the photo rule, 358 x 441.
+
+    `cancelled` says that the permit is; `sealed` is the seal name, number and household address came out of.
+    """
 
     acc_no: str
     point: str
@@ -55,53 +59,86 @@ class CardData:
     effective_on: date
     purse_account: str
     photo: bytes
+    cancelled: bool = False
+    sealed: bytes = b""
 
 
-def card_data(tx: Tx, acc_no: str, policy: int = 1) -> CardData:
+_CARD_DATA = Statement(
+    select(
+        ApplicationRow.state, ApplicationRow.point, ApplicationRow.address_code,
+        PermitRow.permit_no, PermitRow.type.label("permit_type"),
+        PermitRow.basis.label("permit_basis"), PermitRow.status.label("permit_status"),
+        PermitRow.issued_on, PermitRow.valid_until, PermitRow.ssn, PermitRow.lease_until,
+        PermitRow.effective_on, PersonRow.id, PersonRow.sealed, PersonRow.sex, PersonRow.ethnic,
+        PersonRow.birth, PersonRow.purse_account, PhotoRow.jpeg.label("photo"),
+        KnownAddressRow.text.label("address_text"),
+    )
+    .join(PersonRow, PersonRow.id == ApplicationRow.person_id)
+    .outerjoin(PermitRow, PermitRow.permit_no == ApplicationRow.permit_no)
+    .outerjoin(PhotoRow, PhotoRow.ref == PersonRow.photo_ref)
+    .outerjoin(KnownAddressRow, KnownAddressRow.code == ApplicationRow.address_code)
+    .where(ApplicationRow.acc_no == bindparam("wanted"))
+)  # fmt: skip
+_PERMIT_OF = Statement(
+    select(ApplicationRow.permit_no).where(ApplicationRow.acc_no == bindparam("wanted"))
+)
+_ALIKE = Statement(
+    select(
+        CardRow.card_serial, CardRow.chip_serial, CardRow.acc_no, CardRow.permit_no, CardRow.state
+    ).where(
+        (CardRow.card_serial == bindparam("number"))
+        | (CardRow.chip_serial == bindparam("chip"))
+        | (CardRow.permit_no == bindparam("permit"))
+    )
+)
+
+
+def card_data(tx: Tx, acc_no: str, policy: int = 1, opened: CardData | None = None) -> CardData:
     """What a card for this application shows and holds.
 
+    The personal fields of `opened` are taken over while their seal is still the same: the HSM opens them once.
     Raises NotFound E-APPLICATION; Rejected E-STATE before approval, E-MISSING without a portrait.
     """
-    found = tx.execute(  # one question: a station asks it between two cards
-        select(ApplicationRow, PermitRow, PersonRow, PhotoRow, KnownAddressRow)
-        .join(PersonRow, PersonRow.id == ApplicationRow.person_id)
-        .outerjoin(PermitRow, PermitRow.permit_no == ApplicationRow.permit_no)
-        .outerjoin(PhotoRow, PhotoRow.ref == PersonRow.photo_ref)
-        .outerjoin(KnownAddressRow, KnownAddressRow.code == ApplicationRow.address_code)
-        .where(ApplicationRow.acc_no == acc_no)
-    ).one_or_none()
-    if found is None:
+    row = _CARD_DATA.first(tx, wanted=acc_no)  # one question: a station asks it between two cards
+    if row is None:
         raise NotFound("E-APPLICATION", "no such application")
-    row, permit, person, photo, place = found
-    if permit is None:
+    if row.permit_no is None:
         raise Rejected("E-STATE", "not approved", state=row.state, allowed="APPROVED")
-    if None in (photo, place):
+    if None in (row.photo, row.address_text):
         raise Rejected("E-MISSING", "portrait or address is missing", items="photo, address")
-    personal = persons.personal(tx, person)
+    if opened is None or opened.sealed != row.sealed:
+        personal = persons.personal(tx, row)
+        name, citizen_id, household = (
+            personal.name, personal.citizen_id, personal.household_address,
+        )  # fmt: skip
+    else:
+        name, citizen_id, household = opened.name, opened.citizen_id, opened.household_address
     return CardData(
         acc_no=acc_no,
         point=row.point,
-        permit_no=permit.permit_no,
-        permit_type=PermitType(permit.type),
-        name=personal.name,
-        sex=person.sex,
-        ethnic=person.ethnic,
-        birth=person.birth,
-        citizen_id=personal.citizen_id,
-        household_address=personal.household_address,
+        permit_no=row.permit_no,
+        permit_type=PermitType(row.permit_type),
+        name=name,
+        sex=row.sex,
+        ethnic=row.ethnic,
+        birth=row.birth,
+        citizen_id=citizen_id,
+        household_address=household,
         address_code=row.address_code,
-        address_text=place.text,
-        address_since=permit.issued_on,
-        basis=Basis(permit.basis),
+        address_text=row.address_text,
+        address_since=row.issued_on,
+        basis=Basis(row.permit_basis),
         issuer=ISSUER_NAME,
-        issued_on=permit.issued_on,
-        valid_until=permit.valid_until,
-        ssn=permit.ssn,
+        issued_on=row.issued_on,
+        valid_until=row.valid_until,
+        ssn=row.ssn,
         policy=policy,
-        lease_until=permit.lease_until,
-        effective_on=permit.effective_on,
-        purse_account=person.purse_account,
-        photo=photo.jpeg,
+        lease_until=row.lease_until,
+        effective_on=row.effective_on,
+        purse_account=row.purse_account,
+        photo=row.photo,
+        cancelled=row.permit_status == ChipStatus.CANCELLED,
+        sealed=row.sealed,
     )
 
 
@@ -123,29 +160,26 @@ def bind_card(
     chip = chip_serial.upper()
     if not checked.ok or len(chip) != CHIP_SERIAL_DIGITS or not _is_hex(chip):
         raise Rejected("E-NUMBER", "card serial or chip serial is wrong")
-    row = tx.scalar(select(ApplicationRow).where(ApplicationRow.acc_no == acc_no))
+    row = _PERMIT_OF.first(tx, wanted=acc_no)
     if row is None or row.permit_no is None:
         raise Rejected("E-STATE", "no approved application", state="-", allowed="APPROVED")
-    known = tx.get(CardRow, checked.normalized)
-    if known is not None:
-        if (known.chip_serial, known.acc_no) == (chip, acc_no):
-            return known
-        raise Rejected("E-BOUND", "the card serial is taken", card=card_serial)
-    clash = tx.scalar(
-        select(CardRow.card_serial).where(
-            (CardRow.chip_serial == chip)
-            | ((CardRow.permit_no == row.permit_no) & (CardRow.state == CardState.BOUND))
-        )
-    )
-    if clash is not None:
-        raise Rejected("E-BOUND", "the chip or the permit is bound to a card", card=clash)
-    count = tx.scalar(select(func.count()).where(CardRow.permit_no == row.permit_no)) or 0
+    alike = _ALIKE.rows(tx, number=checked.normalized, chip=chip, permit=row.permit_no)
+    for other in alike:
+        if other.card_serial == checked.normalized:
+            if (other.chip_serial, other.acc_no) == (chip, acc_no):
+                return tx.get_one(CardRow, checked.normalized)
+            raise Rejected("E-BOUND", "the card serial is taken", card=card_serial)
+    for other in alike:
+        if other.chip_serial == chip or other.state == CardState.BOUND:
+            raise Rejected(
+                "E-BOUND", "the chip or the permit is bound to a card", card=other.card_serial
+            )
     card = CardRow(
         card_serial=checked.normalized,
         chip_serial=chip,
         permit_no=row.permit_no,
         acc_no=acc_no,
-        issue_no=count + 1,
+        issue_no=1 + sum(other.permit_no == row.permit_no for other in alike),
         lot=lot,
         state=CardState.BOUND,
         bound_at=clock.now(),

@@ -16,6 +16,7 @@ from core.db import Tx
 from core.errors import NotFound, Rejected
 from registry import sequences
 from registry.identifiers import DIVISION_DIGITS, make_permit_no
+from registry.masking import refuse_personal
 from registry.parameters import PILOT, Policy
 from registry.residence import domain, outgoing
 from registry.residence.domain import CardState, ChipStatus, Hold, PermitType
@@ -211,9 +212,10 @@ def report_loss(
 def withdraw_loss(tx: Tx, clock: Clock, permit_no: str, actor: Actor, evidence: str) -> None:
     """In person, at a police-station point, while no replacement has been ordered (5.4).
 
-    Raises NotAllowed E-ROLE, Rejected E-REPLACED.
+    Raises NotAllowed E-ROLE, Rejected E-REPLACED, E-PERSONAL.
     """
     require(actor, Role.POLICE_CLERK)
+    refuse_personal(evidence)
     live = tx.scalar(
         select(CardRow.card_serial).where(
             CardRow.permit_no == permit_no, CardRow.state == CardState.ISSUED
@@ -226,6 +228,7 @@ def withdraw_loss(tx: Tx, clock: Clock, permit_no: str, actor: Actor, evidence: 
 
 
 def cancel(tx: Tx, clock: Clock, permit_no: str, actor: Actor, evidence: str) -> None:
-    """CANCELLED: hot for ever (5.4). Raises NotAllowed E-ROLE."""
+    """CANCELLED: hot for ever (5.4). Raises NotAllowed E-ROLE, Rejected E-PERSONAL."""
     require(actor, Role.REVIEWER)
+    refuse_personal(evidence)
     add_hold(tx, clock, permit_no, Hold.CANCELLED, Cause(actor.name, evidence))

@@ -54,7 +54,10 @@ class PersonRow(Table):
 
 
 class ApplicationRow(Table):
-    """An application through all states of 5.3. I1: one open application per person."""
+    """An application through all states of 5.3. I1: one open application per person.
+
+    `sealed`: the guardian, when there is one.
+    """
 
     __tablename__ = "residence_application"
     __table_args__ = (
@@ -70,7 +73,7 @@ class ApplicationRow(Table):
     address_code: Mapped[str] = mapped_column(String(25))
     point: Mapped[str] = mapped_column(String(3))
     channel: Mapped[str] = mapped_column(String(12), default="WINDOW")
-    guardian: Mapped[str] = mapped_column(String(80), default="")
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     state_since: Mapped[datetime] = mapped_column(Instant)
     reminders: Mapped[int] = mapped_column(Integer, default=0)
     state: Mapped[str] = mapped_column(String(16), index=True)

@@ -92,6 +92,8 @@ def test_a_refusal_needs_a_reason_and_ends_the_file() -> None:
         applications.verify(tx, town.clock, acc_no)
         with pytest.raises(Rejected, match="E-REASON"):
             applications.refuse(tx, town.clock, acc_no, REVIEWER, " ")
+        with pytest.raises(Rejected, match="E-PERSONAL"):
+            applications.refuse(tx, town.clock, acc_no, REVIEWER, "not her: 994300198502130012")
         applications.refuse(tx, town.clock, acc_no, REVIEWER, "no ground")
         row = applications.by_number(tx, acc_no)
         assert (row.state, row.open, row.reason) == (State.REJECTED, False, "no ground")

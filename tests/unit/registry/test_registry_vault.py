@@ -16,16 +16,18 @@ from registry.employment import service as employment
 from registry.employment.tables import WorkerRow
 from registry.rental import occupants, patrols, units
 from registry.rental.tables import OccupantRow
-from registry.residence import persons
+from registry.residence import applications, persons
+from registry.residence.domain import Basis
 from registry.residence.tables import LinkRow, PersonRow
 from registry.roles import Actor, Role
 from registry.synthetic import Resident
 from registry.vault import Place, Vault
-from tests.registry_bench import CLERK, REVIEWER, STATION, City, city
+from tests.registry_bench import CLERK, REVIEWER, STATION, City, city, person_data
 
 OPERATOR = Actor.of("operator Bai", Role.EMPLOYER_OP)
 SINCE = date(2007, 5, 7)
 PHONES = ("10055501234", "10055509876")
+GUARDIAN = "母亲欧阳守护"
 
 
 @pytest.fixture
@@ -148,9 +150,17 @@ def live(town: City) -> list[str]:
         found = (patrols.Found(second.name, second.citizen_id, SINCE), patrols.Found("无名氏"))
         form = patrols.PatrolForm("V1", town.homes[0], town.clock.now(), found)
         patrols.upload(tx, town.clock, form, STATION)
+        minor = persons.register(tx, town.clock, person_data(third))
+        draft_of = applications.Draft(
+            minor, Basis.DEPENDANT, town.homes[2], "001", guardian=GUARDIAN
+        )
+        applications.save(tx, town.clock, draft_of, CLERK)
     with town.db.write() as tx:
         town.deliver(tx)
-    return [value for person in town.people for value in secrets_of(person)] + list(PHONES)
+    return [value for person in town.people for value in secrets_of(person)] + [
+        *PHONES,
+        GUARDIAN,
+    ]
 
 
 def secrets_of(person: Resident) -> tuple[str, ...]:
