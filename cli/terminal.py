@@ -12,7 +12,8 @@ from cli.output import error, language, note, result
 from core.errors import CityError
 
 if TYPE_CHECKING:
-    from cli.terminal_shell import Answer, Shell
+    from cli.terminal_answers import Answer
+    from cli.terminal_shell import Shell
     from core.clock import Clock
     from payments.terminal_trace import Step
     from runtime.terminal_kit import TerminalKit

@@ -4,30 +4,18 @@ A step answers with a dictionary (for ``--json``) and a sentence in both languag
 `core.errors` with its code; a script line ``expect CODE ...`` turns the error it names into a good step.
 """
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cli.terminal_answers import OUTCOMES, Answer, fen_of, split, take
 from core.errors import CityError, Rejected
-from core.money import format_yuan, parse_yuan
+from core.money import format_yuan
 
 if TYPE_CHECKING:
     from payments.receipts import Receipt
     from payments.terminal_records import PurchaseEntry
     from runtime.terminal_kit import TerminalKit
-
-MAX_LINE = 200
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a step did. `mood`: good, bad (refused, nothing happened), again (hold the same card again)."""
-
-    facts: dict[str, Any]
-    en: str
-    zh: str
-    mood: str = "good"
 
 
 @dataclass(frozen=True)
@@ -42,7 +30,7 @@ class Word:
 
 @dataclass
 class Shell:
-    """Runs steps on one terminal. `pin` is the purse PIN the holder types for loads."""
+    """Runs steps on one terminal. `pin` is the purse PIN the holder typed; it goes with the holder's card."""
 
     kit: "TerminalKit"
     pin: str = field(default="", repr=False)
@@ -51,7 +39,7 @@ class Shell:
 
     def step(self, line: str) -> Answer | None:
         """Run one line; None for an empty one. Raises what the step raises, Rejected TERM-WORD for no command."""
-        words = _split(line)
+        words = split(line)
         if not words:
             return None
         if words[0] == "expect":
@@ -74,48 +62,25 @@ class Shell:
         raise Rejected("TERM-EXPECTED", f"{name} went well", word=code)
 
 
-def _split(line: str) -> list[str]:
-    if len(line) > MAX_LINE:
-        raise Rejected("TERM-WORD", "the line is too long", word=line[:10])
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError as reason:
-        raise Rejected("TERM-WORD", str(reason), word=line[:10]) from None
-
-
-def _take(words: list[str], least: int, most: int, usage: str) -> list[str]:
-    if not least <= len(words) <= most:
-        raise Rejected("TERM-WORD", usage, word=usage)
-    return words + [""] * (most - len(words))
-
-
-def _amount(text: str) -> int:
-    try:
-        fen = parse_yuan(text)
-    except ValueError:
-        fen = -1
-    if fen < 0:
-        raise Rejected("TERM-WORD", "an amount is yuan, for example 2.50", word=text)
-    return fen
-
-
 # -- the holder's side ------------------------------------------------------------------------------
 
 
 def _insert(shell: Shell, words: list[str]) -> Answer:
-    (card,) = _take(words, 1, 1, "insert CARD")
+    (card,) = take(words, 1, 1, "insert CARD")
+    shell.pin = ""
     shell.kit.insert(card)
     return Answer({"card": card}, "card in", "卡片已放上")
 
 
 def _remove(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "remove")
+    take(words, 0, 0, "remove")
+    shell.pin = ""
     shell.kit.remove()
     return Answer({}, "card out", "卡片已取走")
 
 
 def _pull(shell: Shell, words: list[str]) -> Answer:
-    (how,) = _take(words, 0, 1, "pull [before|after]")
+    (how,) = take(words, 0, 1, "pull [before|after]")
     if how not in ("", "before", "after"):
         raise Rejected("TERM-WORD", "pull [before|after]", word=how)
     if not how:
@@ -129,22 +94,29 @@ def _pull(shell: Shell, words: list[str]) -> Answer:
 
 
 def _pin(shell: Shell, words: list[str]) -> Answer:
-    (shell.pin,) = _take(words, 1, 1, "pin DIGITS")
+    (shell.pin,) = take(words, 1, 1, "pin DIGITS")
     return Answer({}, "PIN noted", "密码已输入")
 
 
+def _cancel(shell: Shell, words: list[str]) -> Answer:
+    take(words, 0, 0, "cancel")
+    shell.pin = ""
+    shell.kit.pad.cancel()
+    return Answer({}, "cancelled; nothing was sent", "已取消，未发送任何交易")
+
+
 def _balance(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "balance")
+    take(words, 0, 0, "balance")
     fen = shell.kit.terminal.balance()
     yuan = format_yuan(fen)
     return Answer({"balance_fen": fen}, f"balance {yuan}", f"余额 {yuan}")
 
 
 def _pay(shell: Shell, words: list[str]) -> Answer:
-    amount, sale = _take(words, 1, 2, "pay YUAN [SALE]")
+    amount, sale = take(words, 1, 2, "pay YUAN [SALE]")
     terminal = shell.kit.terminal
     known = terminal.store.sale(sale) if sale else None
-    entry = terminal.pay(_amount(amount), sale)
+    entry = terminal.pay(fen_of(amount), sale)
     terminal.upload_if_due()
     return _paid(shell, entry, again=known is not None and known.spent)
 
@@ -167,21 +139,21 @@ def _paid(shell: Shell, entry: "PurchaseEntry", again: bool = False) -> Answer:
 
 
 def _capp(shell: Shell, words: list[str]) -> Answer:
-    amount, application, data, sale = _take(words, 3, 4, "capp YUAN ID HEX [SALE]")
+    amount, application, data, sale = take(words, 3, 4, "capp YUAN ID HEX [SALE]")
     from payments.capp import CappRecord
 
     try:
         record = CappRecord(int(application, 16), bytes.fromhex(data))
     except ValueError as reason:
         raise Rejected("TERM-WORD", str(reason), word=application) from None
-    return _paid(shell, shell.kit.terminal.pay(_amount(amount), sale, (record,)))
+    return _paid(shell, shell.kit.terminal.pay(fen_of(amount), sale, (record,)))
 
 
 def _load(shell: Shell, words: list[str]) -> Answer:
     from payments.requests import CASH_LOAD, LOAD
 
-    amount, account, account_pin = _take(words, 1, 3, "load YUAN [ACCOUNT PIN]")
-    if account:
+    amount, account, account_pin = take(words, 1, 3, "load YUAN [ACCOUNT [PIN]]")
+    if account_pin:
         shell.kit.pad.type_pin(account_pin)
     return _loaded(shell, amount, LOAD if account else CASH_LOAD, account)
 
@@ -189,7 +161,7 @@ def _load(shell: Shell, words: list[str]) -> Answer:
 def _unload(shell: Shell, words: list[str]) -> Answer:
     from payments.requests import UNLOAD
 
-    amount, account = _take(words, 2, 2, "unload YUAN ACCOUNT")
+    amount, account = take(words, 2, 2, "unload YUAN ACCOUNT")
     return _loaded(shell, amount, UNLOAD, account)
 
 
@@ -197,7 +169,7 @@ def _loaded(shell: Shell, amount: str, kind: str, account: str) -> Answer:
     from payments.receipts import load_receipt
     from payments.terminal_loads import LoadWish
 
-    wish = LoadWish(_amount(amount), verifier(shell.pin), kind, account)
+    wish = LoadWish(fen_of(amount), verifier(shell.pin), kind, account)
     case = shell.kit.terminal.load(wish)
     shell.last_receipt = load_receipt(shell.kit.terminal.identity, case)
     asked = case.request
@@ -223,7 +195,7 @@ def verifier(pin: str) -> Callable[[Any], None]:
 
 
 def _again(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "again")
+    take(words, 0, 0, "again")
     verify = verifier(shell.pin) if shell.pin else None
     paid, loaded = shell.kit.terminal.settle_card(verify)
     for entry in paid:
@@ -233,14 +205,16 @@ def _again(shell: Shell, words: list[str]) -> Answer:
         "purchases": [entry.record.status.value for entry in paid],
         "loads": [case.state.value for case in loaded],
     }
-    done = ", ".join([*facts["purchases"], *facts["loads"]])
-    if not done:
+    found = [*facts["purchases"], *facts["loads"]]
+    if not found:
         return Answer(facts, "nothing was open with this card", "该卡没有未决交易")
-    return Answer(facts, f"settled: {done}", f"已处理：{done}")
+    en = ", ".join(OUTCOMES.get(state, (state, state))[0] for state in found)
+    zh = "、".join(OUTCOMES.get(state, (state, state))[1] for state in found)
+    return Answer(facts, f"settled: {en}", f"已处理：{zh}")
 
 
 def _aside(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "aside")
+    take(words, 0, 0, "aside")
     shell.kit.terminal.selling().set_aside()
     return Answer({}, "others may pay; the torn one is kept", "可为他人服务；未决交易已保留")
 
@@ -250,7 +224,7 @@ def _aside(shell: Shell, words: list[str]) -> Answer:
 
 def _line(on: bool) -> Callable[[Shell, list[str]], Answer]:
     def switch(shell: Shell, words: list[str]) -> Answer:
-        _take(words, 0, 0, "online" if on else "offline")
+        take(words, 0, 0, "online" if on else "offline")
         shell.kit.switch.on = on
         if not on:
             shell.kit.switch.close()
@@ -260,20 +234,20 @@ def _line(on: bool) -> Callable[[Shell, list[str]], Answer]:
 
 
 def _sign_on(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "signon")
+    take(words, 0, 0, "signon")
     shell.kit.terminal.sign_on()
     batch = f"{shell.kit.terminal.session.batch:06d}"
     return Answer({"batch": batch}, f"signed on, batch {batch}", f"签到成功，批次{batch}")
 
 
 def _sign_off(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "signoff")
+    take(words, 0, 0, "signoff")
     shell.kit.terminal.sign_off()
     return Answer({}, "signed off", "已签退")
 
 
 def _upload(shell: Shell, words: list[str]) -> Answer:
-    (twice,) = _take(words, 0, 1, "upload [twice]")
+    (twice,) = take(words, 0, 1, "upload [twice]")
     terminal = shell.kit.terminal
     waiting = terminal.store.waiting()
     count = terminal.upload()
@@ -288,7 +262,7 @@ def _upload(shell: Shell, words: list[str]) -> Answer:
 
 
 def _lists(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 1, "lists")
+    take(words, 0, 1, "lists")
     shell.kit.terminal.update_lists()
     lists = shell.kit.terminal.care.lists
     facts = {
@@ -300,19 +274,19 @@ def _lists(shell: Shell, words: list[str]) -> Answer:
 
 
 def _parameters(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "params")
+    take(words, 0, 0, "params")
     shell.kit.terminal.update_parameters()
     return Answer({}, "parameters applied", "参数已生效")
 
 
 def _report(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "report")
+    take(words, 0, 0, "report")
     shell.kit.terminal.report()
     return Answer({}, "status reported", "状态已上报")
 
 
 def _settle(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "settle")
+    take(words, 0, 0, "settle")
     from payments.receipts import settlement_receipt
 
     settled = shell.kit.terminal.settle()
@@ -328,7 +302,7 @@ def _settle(shell: Shell, words: list[str]) -> Answer:
 
 def _state(shell: Shell, words: list[str]) -> Answer:
     """Off-line honesty: list age, open batch, what waits."""
-    _take(words, 0, 0, "state")
+    take(words, 0, 0, "state")
     terminal = shell.kit.terminal
     age, store = terminal.list_age(), terminal.store
     hours = None if age is None else int(age.total_seconds() // 3600)
@@ -351,7 +325,7 @@ def _state(shell: Shell, words: list[str]) -> Answer:
 
 
 def _receipt(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "receipt")
+    take(words, 0, 0, "receipt")
     if shell.last_receipt is None:
         raise Rejected("TERM-NO-RECEIPT", "nothing to print yet")
     text = str(shell.last_receipt)
@@ -359,14 +333,14 @@ def _receipt(shell: Shell, words: list[str]) -> Answer:
 
 
 def _help(_shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "help")
-    en = "\n".join(f"{word.usage:<26} {word.en}" for word in WORDS.values())
-    zh = "\n".join(f"{word.usage:<26} {word.zh}" for word in WORDS.values())
+    take(words, 0, 0, "help")
+    en = "\n".join(f"{word.usage:<27} {word.en}" for word in WORDS.values())
+    zh = "\n".join(f"{word.usage:<27} {word.zh}" for word in WORDS.values())
     return Answer({"words": list(WORDS)}, en, zh)
 
 
 def _quit(shell: Shell, words: list[str]) -> Answer:
-    _take(words, 0, 0, "quit")
+    take(words, 0, 0, "quit")
     shell.ended = True
     return Answer({}, "bye", "再见")
 
@@ -381,7 +355,8 @@ WORDS: dict[str, Word] = {
     "capp": Word(_capp, "capp YUAN ID HEX [SALE]", "composite purchase with a record", "复合消费"),
     "again": Word(_again, "again", "the same card is back: settle what was torn", "重新放卡，处理未决交易"),
     "aside": Word(_aside, "aside", "serve others, keep the torn one", "搁置未决交易"),
-    "load": Word(_load, "load YUAN [ACCOUNT PIN]", "load with cash, or from an account", "圈存（现金或账户）"),
+    "cancel": Word(_cancel, "cancel", "the holder presses cancel instead of a PIN", "持卡人按取消键"),
+    "load": Word(_load, "load YUAN [ACCOUNT [PIN]]", "load with cash, or from an account", "圈存（现金或账户）"),
     "unload": Word(_unload, "unload YUAN ACCOUNT", "pay out to an account, from a deposit purse", "圈提至账户"),
     "offline": Word(_line(False), "offline", "cut the line to the host", "断开主机"),
     "online": Word(_line(True), "online", "connect the line again", "恢复联机"),

@@ -147,8 +147,15 @@ def test_training_is_a_whole_network_with_nothing_to_prepare(tmp_path: Path) -> 
         again
         upload twice
         insert 3
+        pin 123456
         expect 62 load 20
         insert 2
+        expect TERM-PIN load 30
+        pin 123456
+        expect PAD-PIN load 30 6200000000042759
+        cancel
+        pin 123456
+        expect PAD-CANCEL load 30 6200000000042759
         load 30 6200000000042759 123456
         balance
         settle
