@@ -2,7 +2,7 @@
 
 At most 64 requests a batch. A terminal or card is in one batch at a time, and its requests keep their order. A lone
 request is not delayed and a crowd shares one commit (iso8583-host.md 16); while one batch waits for HSM or disk
-a crowd is begun on by the second thread. Bank legs run in a bounded pool and come back here to be finished.
+another full one is begun on by the second thread. Bank legs run in a bounded pool and come back to be finished.
 """
 
 import threading
@@ -24,7 +24,9 @@ from payments.work import Act, Arrival, Job, Reply, Work, open_work
 
 MAX_WAIT_SECONDS = 5.0  # a request older than this is dropped, so that the terminal's reversal wins
 THREADS = 2
-CROWD = 16  # with fewer waiting, the second thread leaves them to the batch after this one
+CROWD = MAX_BATCH  # with fewer waiting, the second thread leaves them to the batch after this one
+# Whom one batch answered ask again together: the first of them waits so long for the others.
+GATHER_SECONDS = 0.001
 BANK_THREADS = 16
 LEG_SECONDS = 1.0
 STOP_SECONDS = 30.0
@@ -60,6 +62,8 @@ class Committer:
         self._banked: deque[tuple[Job, BankAnswer]] = deque()
         self._waiters: dict[str, list[Any]] = {}  # who waits for a bank leg, by the request's key
         self._at_work = 0
+        self._answered = 0  # by the last batch
+        self._gathering = False
         self._stopping = False
         self._bank = ThreadPoolExecutor(BANK_THREADS, "bank-leg")
         self._threads = [
@@ -86,7 +90,7 @@ class Committer:
         """Take requests in; the caller bounds how many may wait."""
         with self._wake:
             self._queue.extend(tickets)
-            if self._due():
+            if len(self._queue) >= self._answered if self._gathering else self._due():
                 self._wake.notify()
 
     def _due(self) -> bool:
@@ -104,6 +108,7 @@ class Committer:
                 self._batch(tickets)
             with self._wake:
                 self._at_work -= 1
+                self._answered = len(tickets)
                 ended = not (banked or tickets)
                 if ended or self._stopping:
                     self._wake.notify_all()
@@ -114,6 +119,8 @@ class Committer:
         """What to do next; nothing at all when the committer has ended."""
         with self._wake:
             while True:
+                if self._due() and not (self._banked or self._at_work):
+                    self._gather()
                 banked = _first(self._banked)
                 tickets = _first(self._queue) if self._due() else []
                 if banked or tickets or (self._stopping and self._empty()):
@@ -122,6 +129,13 @@ class Committer:
                         self._wake.notify()
                     return banked, tickets
                 self._wake.wait(LEG_SECONDS if self._stopping else None)
+
+    def _gather(self) -> None:
+        """Let those come who were answered together; a lone terminal waits for nobody."""
+        if len(self._queue) < self._answered and not self._gathering:
+            self._gathering = True
+            self._wake.wait(GATHER_SECONDS)
+            self._gathering = False
 
     def _empty(self) -> bool:
         return not (self._queue or self._blocked or self._banked or self._waiters)

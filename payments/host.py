@@ -179,6 +179,7 @@ class _Host:
         self.addresses: Counter[str] = Counter()
         self.in_work = 0
         self.full = False
+        self.taken_in: list[Ticket] = []
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.withdrawn: OrderedDict[str, None] = OrderedDict()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -221,11 +222,18 @@ class _Host:
             taken += fresh
             one.settle()
         if taken:
-            self.committer.put(taken)
+            if not self.taken_in:  # what other sockets bring in this turn of the loop comes along
+                asyncio.get_running_loop().call_soon(self._hand_in)
+            self.taken_in += taken
         if self.full is not (self.in_work >= MAX_IN_WORK):
             self.full = not self.full
             for one in self.connections:
                 one.settle()
+
+    def _hand_in(self) -> None:
+        """One wake-up of a committer for everything that one look at the sockets brought."""
+        self.committer.put(self.taken_in)
+        self.taken_in = []
 
     def _deliver(self, replies: list[tuple[Any, Reply]]) -> None:
         """From the committer's thread: one wake-up of the loop for a whole batch."""

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import pytest
+
 from core.clock import SystemClock
+from payments import committer as committer_module
 from payments import messages
 from payments.authorize import Authorizer
 from payments.committer import CROWD, Committer, Ticket
@@ -59,9 +62,15 @@ def ticket(terminal: int, trace: int) -> Ticket:
 
 
 @contextmanager
-def running(slow: Slow, desk: Desk) -> Iterator[Committer]:
+def running(slow: Slow, *desks: Desk) -> Iterator[Committer]:
+    """A committer; every desk sees every reply."""
+
+    def deliver(replies: list[tuple[Any, Reply]]) -> None:
+        for desk in desks:
+            desk.deliver(replies)
+
     clock, metrics = SystemClock(), HostMetrics()
-    made = Committer(cast(Authorizer, slow), clock, metrics, desk.deliver)
+    made = Committer(cast(Authorizer, slow), clock, metrics, deliver)
     made.start()
     try:
         yield made
@@ -92,6 +101,31 @@ def test_a_few_requests_wait_for_the_batch_after_this_one() -> None:
         slow.gate.set()
         assert desk.all_here.wait(SECONDS)
     assert slow.batches[1] == [("10000001", "000001"), ("10000002", "000001")]
+
+
+def test_who_was_answered_together_is_decided_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer_module, "GATHER_SECONDS", 2 * SECONDS)
+    slow, desk, again = Slow(), Desk(3), Desk(6)
+    slow.gate.set()
+    with running(slow, desk, again) as committer:
+        committer.put([ticket(n, 1) for n in range(3)])
+        assert desk.all_here.wait(SECONDS)
+        for n in range(3):  # one after the other, as their links bring them
+            committer.put([ticket(n, 2)])
+        assert again.all_here.wait(SECONDS)
+    assert [len(batch) for batch in slow.batches] == [3, 3]
+
+
+def test_a_lone_terminal_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer_module, "GATHER_SECONDS", 2 * SECONDS)
+    slow, desk, again = Slow(), Desk(1), Desk(2)
+    slow.gate.set()
+    with running(slow, desk, again) as committer:
+        committer.put([ticket(0, 1)])
+        assert desk.all_here.wait(SECONDS)
+        committer.put([ticket(0, 2)])
+        assert again.all_here.wait(SECONDS)
+    assert [len(batch) for batch in slow.batches] == [1, 1]
 
 
 def test_a_terminal_is_in_one_batch_and_keeps_its_order() -> None:
