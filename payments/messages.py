@@ -8,9 +8,8 @@ which carry the whole message, never leave this file: a `MessageFault` says fiel
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import iso8583
 
@@ -32,6 +31,7 @@ from payments.iso_fields import (
 from payments.purse_data import PurseDataFault, check_form
 
 Value = str | bytes
+T = TypeVar("T")
 MacMaker = Callable[[bytes], bytes]
 PURSE_FIELD = 58
 ADDRESS_FIELDS = (11, 41, 42, 60)  # without these no answer finds its way (I-2)
@@ -59,6 +59,21 @@ class MessageFault(Rejected):
         self.field = field
         self.position = position
         self.message = message
+
+
+class _Once(Generic[T]):
+    """A value of a message worked out when first asked for, and kept (`cached_property` takes a lock for it)."""
+
+    def __init__(self, work_out: Callable[["Message"], T]) -> None:
+        self._work_out = work_out
+        self.__doc__ = work_out.__doc__
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, message: "Message", _owner: type) -> T:
+        value = message.__dict__[self._name] = self._work_out(message)
+        return value
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,42 +106,42 @@ class Message:
     def __contains__(self, number: int) -> bool:
         return number in self.fields
 
-    @cached_property
+    @_Once
     def terminal(self) -> str:
         """Field 41."""
         return self.text(41)
 
-    @cached_property
+    @_Once
     def merchant(self) -> str:
         """Field 42."""
         return self.text(42)
 
-    @cached_property
+    @_Once
     def trace(self) -> str:
         """Field 11, six digits."""
         return self.text(11)
 
-    @cached_property
+    @_Once
     def amount(self) -> int:
         """Field 4 in fen; 0 when absent."""
         return int(self.text(4) or "0")
 
-    @cached_property
+    @_Once
     def kind(self) -> str:
         """Field 60.1, the transaction type."""
         return self.text(60)[:2]
 
-    @cached_property
+    @_Once
     def batch(self) -> str:
         """Field 60.2, the batch number."""
         return self.text(60)[2:8]
 
-    @cached_property
+    @_Once
     def function(self) -> str:
         """Field 60.3, network management or upload code."""
         return self.text(60)[8:11]
 
-    @cached_property
+    @_Once
     def response(self) -> str:
         """Field 39."""
         return self.text(39)
