@@ -169,15 +169,12 @@ _MAC_HEAD = Layout("=0 input:[01] size:[012] algorithm:[136C] padding:[0-3] =FFF
 
 
 def _mac_fields(request: Any) -> bytes:
-    head = _MAC_HEAD.write(
-        request.input,
-        request.size,
-        request.algorithm,
-        request.padding,
-        request.key,
-        len(request.data),
-    )
+    """`_MAC_HEAD` and the data; the head is put together here, since every message of a terminal needs two."""
     data: bytes = request.data
+    if len(data) > 0xFFFF:
+        raise ValueError("longer than the length field")
+    told = f"0{request.input}{request.size}{request.algorithm}{request.padding}FFF{request.key}"
+    head = f"{told}{len(data):04X}".encode("latin-1")
     return head + (data if request.input == "0" else data.hex().upper().encode("ascii"))
 
 
