@@ -102,8 +102,8 @@ class Insert:
             if dialect.name != POSTGRES:
                 cursor.executemany(self._sqlite, self._converted(values, dialect))
             elif self._quiet:
-                columns = list(map(list, zip(*values, strict=True)))
-                cursor.execute(self._unnest, columns)
+                columns = zip(*values, strict=True)
+                cursor.execute(self._unnest, [_array(column) for column in columns])
             else:
                 with cursor.copy(self._copy) as stream:
                     stream.write("".join(map(self._line, values)))
@@ -148,7 +148,11 @@ class Insert:
         return made
 
     def _line(self, values: tuple[Any, ...]) -> str:
-        return "\t".join([_COPIED[type(value)](value) for value in values]) + "\n"
+        plain = [  # most values are digits, hex or words
+            value if type(value) is str and value.isalnum() else _COPIED[type(value)](value)
+            for value in values
+        ]
+        return "\t".join(plain) + "\n"
 
 
 # A value as text for COPY, by its Python type. Instants carry their offset, so UTC needs no conversion.
@@ -161,6 +165,20 @@ _COPIED: dict[type, Callable[[Any], str]] = {
     datetime: datetime.isoformat,
     type(None): lambda _: "\\N",
 }
+
+
+def _array(texts: Iterable[str]) -> str:
+    """A PostgreSQL array of at least one text, as text: the driver's own way with lists takes ten times as long.
+
+    >>> _array(["a", 'b"c'])
+    '{"a","b\\\\"c"}'
+    """
+    quoted = '","'.join([t if t.isalnum() else _quoted(t) for t in texts])
+    return f'{{"{quoted}"}}'
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class Lookup:
@@ -182,7 +200,7 @@ class Lookup:
         with _driver(tx, "lookup") as (cursor, dialect):
             if dialect.name not in self._texts:
                 self._prepare(dialect)
-            given = wanted if dialect.name == POSTGRES else json.dumps(wanted)
+            given = _array(wanted) if dialect.name == POSTGRES else json.dumps(wanted)
             cursor.execute(self._texts[dialect.name], (given,))
             found = cursor.fetchall()
         converts = self._read[dialect.name]
@@ -194,7 +212,7 @@ class Lookup:
         text = str(self._statement.compile(dialect=dialect))
         within = "(SELECT value FROM json_each(?))"
         made = (
-            text.replace(f"IN {_EXPANDED}", "= ANY(%s)")
+            text.replace(f"IN {_EXPANDED}", "= ANY(%s::text[])")
             if dialect.name == POSTGRES
             else text.replace(_EXPANDED, within)
         )
