@@ -114,7 +114,7 @@ class HostProfile:
 class Before:
     """What was loaded today already by this card, at this terminal, at this merchant; `burst` by the card just now.
 
-    What another batch loads at the same moment is not in it: the merchant's limit may be overshot by that.
+    What others load at the same moment is not in it: `known.overshot` asks again when the loads are written.
     """
 
     card_fen: int = 0
