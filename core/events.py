@@ -21,12 +21,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, String, Text, func, insert, select, text
+from sqlalchemy import BigInteger, Integer, String, Text, func, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import Clock
-from core.db import Instant, Table, Tx
+from core.db import Instant, Table, Tx, metadata
 from core.faults import PACKAGES
+from core.rows import Insert
 
 MAX_DATA_CHARS = 8_000
 MAX_PAGE = 1_000
@@ -46,6 +47,9 @@ class EventRow(Table):
     subject: Mapped[str] = mapped_column(String(80), index=True)
     actor: Mapped[str] = mapped_column(String(60))
     data: Mapped[str] = mapped_column(Text)
+
+
+_EVENTS = Insert(metadata.tables["event"])
 
 
 class CursorRow(Table):
@@ -96,16 +100,16 @@ def append(
     tx: Tx, clock: Clock, kind: str, subject: str, *, actor: str = "system", **data: Any
 ) -> None:
     """Append one event in the caller's transaction. An uncatalogued kind is a programming error."""
-    tx.add(EventRow(**_columns(clock, kind, subject, actor, data)))
+    _EVENTS.run(tx, [_columns(clock, kind, subject, actor, data)])
 
 
 def append_all(
     tx: Tx, clock: Clock, actor: str, happened: Sequence[tuple[str, str, Mapping[str, Any]]]
 ) -> None:
     """Append events of one actor in one statement, in order: (kind, subject, data)."""
-    if happened:
-        rows = [_columns(clock, kind, subject, actor, data) for kind, subject, data in happened]
-        tx.execute(insert(EventRow), rows)
+    _EVENTS.run(
+        tx, [_columns(clock, kind, subject, actor, data) for kind, subject, data in happened]
+    )
 
 
 def _columns(

@@ -8,12 +8,13 @@ writer lock of `Database.write` makes it exclusive.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, String, or_, select
+from sqlalchemy import ColumnElement, Integer, String, bindparam, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import Clock
 from core.db import Instant, Table, Tx
 from core.errors import Rejected
+from core.rows import Statement
 
 FREE, HELD, DONE = "FREE", "HELD", "DONE"
 
@@ -58,50 +59,76 @@ def claim(
     a card may be inside that holder's machine (production.md 6).
     """
     now = clock.now()
-    free = LeaseRow.state == FREE
+    until = now + term
     if reclaim_expired:
-        free = or_(free, (LeaseRow.state == HELD) & (LeaseRow.expires_at < now))
-    row = tx.scalars(
-        select(LeaseRow)
-        .where(LeaseRow.queue == queue, free)
-        .order_by(LeaseRow.rank, LeaseRow.offered_at, LeaseRow.item)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
-    if row is None:
-        return None
-    row.state, row.holder, row.token, row.expires_at = HELD, holder, row.token + 1, now + term
-    tx.flush()
-    return Lease(queue, row.item, holder, row.token, row.expires_at)
-
-
-def check(tx: Tx, lease: Lease) -> LeaseRow:
-    """The row of a lease that is still ours; raises Rejected LEASE-LOST when the token is old."""
-    row = tx.get(LeaseRow, (lease.queue, lease.item), with_for_update=True)
-    if row is None or row.state != HELD or row.token != lease.token or row.holder != lease.holder:
-        raise Rejected(
-            "LEASE-LOST", f"{lease.queue}/{lease.item} token {lease.token} is no longer valid"
-        )
-    return row
+        row = _CLAIM_ANY.first(tx, wanted=queue, who=holder, until=until, now=now)
+    else:
+        row = _CLAIM_FREE.first(tx, wanted=queue, who=holder, until=until)
+    return None if row is None else Lease(queue, row.item, holder, row.token, until)
 
 
 def renew(tx: Tx, clock: Clock, lease: Lease, term: timedelta) -> Lease:
-    """Prolong a lease that is still ours."""
-    row = check(tx, lease)
-    row.expires_at = clock.now() + term
-    return Lease(lease.queue, lease.item, lease.holder, lease.token, row.expires_at)
+    """Prolong a lease that is still ours. Raises Rejected LEASE-LOST when its token is old, as all below."""
+    until = clock.now() + term
+    _change(tx, lease, HELD, lease.holder, until)
+    return Lease(lease.queue, lease.item, lease.holder, lease.token, until)
 
 
 def finish(tx: Tx, lease: Lease) -> None:
     """The work is done; the item leaves the queue for good."""
-    row = check(tx, lease)
-    row.state, row.expires_at = DONE, None
+    _change(tx, lease, DONE, lease.holder, None)
 
 
 def give_back(tx: Tx, lease: Lease) -> None:
     """The work was not begun; the item is free again at once."""
-    row = check(tx, lease)
-    row.state, row.holder, row.expires_at = FREE, None, None
+    _change(tx, lease, FREE, None, None)
+
+
+def _change(tx: Tx, lease: Lease, state: str, holder: str | None, until: datetime | None) -> None:
+    changed = _CHANGE.run(
+        tx, wanted=lease.queue, work=lease.item, owner=lease.holder, current=lease.token,
+        then=state, who=holder, until=until,
+    )  # fmt: skip
+    if not changed:
+        raise Rejected(
+            "LEASE-LOST", f"{lease.queue}/{lease.item} token {lease.token} is no longer valid"
+        )
+
+
+def _claiming(free: ColumnElement[bool]) -> Statement:
+    """Take the first item that is `free`; two claimers never wait for each other."""
+    first = (
+        select(LeaseRow.item)
+        .where(LeaseRow.queue == bindparam("wanted"), free)
+        .order_by(LeaseRow.rank, LeaseRow.offered_at, LeaseRow.item)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return Statement(
+        update(LeaseRow)
+        .where(LeaseRow.queue == bindparam("wanted"), LeaseRow.item == first.scalar_subquery())
+        .values(
+            state=HELD, holder=bindparam("who"), token=LeaseRow.token + 1,
+            expires_at=bindparam("until"),
+        )
+        .returning(LeaseRow.item, LeaseRow.token)
+    )  # fmt: skip
+
+
+_IS_FREE = LeaseRow.state == FREE
+_CLAIM_FREE = _claiming(_IS_FREE)
+_CLAIM_ANY = _claiming(
+    or_(_IS_FREE, (LeaseRow.state == HELD) & (LeaseRow.expires_at < bindparam("now")))
+)
+_CHANGE = Statement(
+    update(LeaseRow)
+    .where(
+        LeaseRow.queue == bindparam("wanted"), LeaseRow.item == bindparam("work"),
+        LeaseRow.state == HELD, LeaseRow.holder == bindparam("owner"),
+        LeaseRow.token == bindparam("current"),
+    )
+    .values(state=bindparam("then"), holder=bindparam("who"), expires_at=bindparam("until"))
+)  # fmt: skip
 
 
 def waiting(tx: Tx, queue: str) -> int:

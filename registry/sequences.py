@@ -17,7 +17,12 @@ class SequenceRow(Table):
 
 
 def take(tx: Tx, name: str) -> int:
-    """The next number under `name`, from 1. The row stays locked until the transaction ends.
+    """The next number under `name`, from 1. The row stays locked until the transaction ends."""
+    return take_some(tx, name, 1)[0]
+
+
+def take_some(tx: Tx, name: str, count: int) -> range:
+    """The next `count` numbers under `name`, as `take` gives them one by one.
 
     The first takers of a day may come at the same moment: whoever is second waits for the row and counts on.
     """
@@ -27,6 +32,7 @@ def take(tx: Tx, name: str) -> int:
         insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         tx.execute(insert(SequenceRow).values(name=name, value=0).on_conflict_do_nothing())
         row = tx.get_one(SequenceRow, name, with_for_update=True)
-    row.value += 1
+    first = row.value + 1
+    row.value += count
     tx.flush()
-    return row.value
+    return range(first, first + count)
