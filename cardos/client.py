@@ -25,7 +25,9 @@ from core.errors import DeviceFault, Rejected
 
 PROTECTED_CLASS = 0x04
 MAX_RESPONSE_PARTS = 4
-CHALLENGE_LENGTHS = (4, 8)
+CHALLENGES = {
+    length: Command(CLA_ISO, Ins.GET_CHALLENGE, 0x00, 0x00, le=length) for length in (4, 8)
+}
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
@@ -147,9 +149,9 @@ class CardSession:
 
     def challenge(self, length: int = 8) -> bytes:
         """GET CHALLENGE ``00 84 00 00 Le``: 4 or 8 random bytes for the very next command."""
-        if length not in CHALLENGE_LENGTHS:
+        command = CHALLENGES.get(length)
+        if command is None:
             raise ValueError("a challenge has 4 or 8 bytes")
-        command = Command(CLA_ISO, Ins.GET_CHALLENGE, 0x00, 0x00, le=length)
         response = self._exchange(command)
         if response.sw != SW.OK:
             raise ChipError(response.sw, command.header)

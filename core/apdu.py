@@ -23,9 +23,8 @@ class Command:
     le: int | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.cla, self.ins, self.p1, self.p2):
-            if not 0 <= value <= 0xFF:
-                raise ValueError("header fields are single bytes")
+        if (self.cla | self.ins | self.p1 | self.p2) & ~0xFF:
+            raise ValueError("header fields are single bytes")
         if len(self.data) > MAX_DATA:
             raise ValueError("short APDUs carry at most 255 bytes")
         if self.le is not None and not 0 <= self.le <= 0xFF:

@@ -94,10 +94,11 @@ def sm_mac(key: bytes, iv: bytes, message: bytes) -> bytes:
 
     `message` is CLA INS P1 P2 Lc data, Lc counting the MAC. An 8-byte key is DES throughout.
     """
-    last = des_cbc(key[:8], pad80(message), iv)[-DES_BLOCK:]
-    if len(key) == 16:
-        last = des_encrypt(key[:8], des_decrypt(key[8:], last))
-    return last[:MAC_LENGTH]
+    padded = pad80(message)
+    head, last = padded[:-DES_BLOCK], padded[-DES_BLOCK:]
+    if head:
+        iv = des_cbc(key[:8], head, iv)[-DES_BLOCK:]
+    return des_cbc(key, last, iv)[:MAC_LENGTH]  # one block: CBC is the whole of E-D-E
 
 
 def sm_encrypt(key: bytes, plain: bytes) -> bytes:
