@@ -9,9 +9,10 @@ where `left` is what the books say still lies in the feeder, and a blind count s
 
 from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
 
 from core.db import Tx
+from core.rows import Statement
 from personalization.states import IN_WORK, WASTE, Place
 from personalization.tables import MoveRow, PlasticRow, SpoilRow, TrayRow
 
@@ -67,12 +68,26 @@ def vault(tx: Tx, lot: str) -> int:
     return _gain(_flows(tx, MoveRow.lot == lot), VAULT)
 
 
+def left_of(tray: ColumnElement[str]) -> ColumnElement[int]:
+    """Blanks of a tray that were not fed, by the books, as an expression for a question about trays."""
+    place = literal(tray_place("")) + tray
+    gain = case((MoveRow.target == place, MoveRow.quantity), else_=-MoveRow.quantity)
+    moved = select(func.coalesce(func.sum(gain), 0)).where(
+        (MoveRow.target == place) | (MoveRow.source == place)
+    )
+    fed = select(func.count()).where(PlasticRow.tray == tray)
+    return moved.scalar_subquery() - fed.scalar_subquery()
+
+
+_LEFT = Statement(
+    select(left_of(TrayRow.id.expression).label("blanks")).where(TrayRow.id == bindparam("wanted"))
+)
+
+
 def left(tx: Tx, tray: str) -> int:
-    """Blanks of a tray that were not fed, by the books."""
-    place = tray_place(tray)
-    fed = tx.scalar(select(func.count()).where(PlasticRow.tray == tray)) or 0
-    moved = _flows(tx, (MoveRow.target == place) | (MoveRow.source == place))
-    return _gain(moved, TRAYS) - fed
+    """Blanks of a tray that were not fed, by the books; 0 of a tray nobody knows."""
+    found = _LEFT.first(tx, wanted=tray)
+    return 0 if found is None else int(found.blanks)
 
 
 def lot_balance(tx: Tx, lot: str | None = None) -> Balance:

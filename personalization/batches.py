@@ -215,7 +215,8 @@ def close(tx: Tx, clock: Clock, number: str, closer: Actor) -> balance.Balance:
     if _members(tx, number, [WorkState.UNCERTAIN]):
         raise Rejected("W-UNCERTAIN", "a card is not found yet", batch=number)
     for station in tx.scalars(select(TrayRow.station).where(TrayRow.batch == number).distinct()):
-        if journal_import.unread(tx, station):
+        # a station at work has lines that were not read yet: they are of the card it holds, in another batch
+        if journal_import.unread(tx, station) and work.held(tx, station) is None:
             raise Rejected("W-JOURNAL-UNREAD", station, station=station)
     unsigned = incidents.open_ones(tx, number)
     if unsigned:

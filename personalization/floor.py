@@ -5,14 +5,14 @@ supervisor sets it going again. Stopping one station never touches another.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
+from core.rows import Statement
 from personalization.states import GOOD, WASTE, Place
 from personalization.tables import PlasticRow, StationRow
 from registry.roles import Actor, Role, require
@@ -22,6 +22,34 @@ WATCHED = 50
 MAX_SPOILED_OF_WATCHED = 2  # 5 % of 50 is 2.5
 SILENT_AFTER = timedelta(minutes=2)
 _WASTED = frozenset({*WASTE, Place.DESTROYED, Place.MISSING})
+
+# Asked or said for every card: compiled once.
+_IN_THE_WAY = Statement(
+    select(StationRow.stop_reason, StationRow.draining).where(
+        StationRow.name == bindparam("called")
+    )
+)
+_SAID_BEFORE = Statement(
+    select(StationRow.state).where(StationRow.name == bindparam("called")).with_for_update()
+)
+_SAY = Statement(
+    update(StationRow)
+    .where(StationRow.name == bindparam("called"))
+    .values(
+        state=bindparam("word"),
+        sentence=bindparam("words"),
+        seen_at=bindparam("now"),
+        ribbon=func.coalesce(bindparam("fitted", type_=StationRow.ribbon.type), StationRow.ribbon),
+        ribbon_left=func.coalesce(
+            bindparam("prints", type_=StationRow.ribbon_left.type), StationRow.ribbon_left
+        ),
+    )
+)
+_ANNOUNCE = Statement(
+    update(StationRow)
+    .where(StationRow.name == bindparam("called"), StationRow.journal_seq < bindparam("line"))
+    .values(journal_seq=bindparam("line"), seen_at=bindparam("now"))
+)
 
 
 def attach(
@@ -52,28 +80,18 @@ def say(
     *,
     ribbon: str | None = None,
     ribbon_left: int | None = None,
-    journal_seq: int | None = None,
 ) -> None:
     """What the station is doing, in one word and one sentence, for the board.
 
-    `journal_seq` is the last line of its journal: a batch does not close before that line is read.
     An event is appended only when the word changes.
     """
-    before = tx.execute(
-        select(StationRow.state, StationRow.journal_seq)
-        .where(StationRow.name == name)
-        .with_for_update()
-    ).one_or_none()
+    before = _SAID_BEFORE.first(tx, called=name)
     if before is None:
         raise _unknown(name)
-    said: dict[str, Any] = {"state": state, "sentence": sentence[:300], "seen_at": clock.now()}
-    if ribbon is not None:
-        said["ribbon"] = ribbon
-    if ribbon_left is not None:
-        said["ribbon_left"] = ribbon_left
-    if journal_seq is not None:
-        said["journal_seq"] = max(journal_seq, before.journal_seq or 0)
-    tx.execute(update(StationRow).where(StationRow.name == name).values(said))
+    _SAY.run(
+        tx, called=name, word=state, words=sentence[:300], now=clock.now(), fitted=ribbon,
+        prints=ribbon_left,
+    )  # fmt: skip
     if before.state != state:
         events.append(
             tx,
@@ -84,6 +102,14 @@ def say(
             state=state,
             sentence=sentence[:300],
         )
+
+
+def announce(tx: Tx, clock: Clock, name: str, line: int) -> None:
+    """The journal of a station will have a line `line`, for what this transaction lets it do.
+
+    Until that line is read nobody can say what the station did: see `journal_import.unread`.
+    """
+    _ANNOUNCE.run(tx, called=name, line=line, now=clock.now())
 
 
 def drain(tx: Tx, clock: Clock, name: str, actor: Actor) -> None:
@@ -124,14 +150,15 @@ def _unknown(name: str) -> NotFound:
     return NotFound("W-STATION", f"no station {name}", station=name)
 
 
-def may_work(tx: Tx, name: str) -> StationRow:
-    """The station, when nothing holds it back. Raises NotFound W-STATION, Rejected W-STOPPED, W-DRAINING."""
-    row = station(tx, name)
-    if row.stop_reason is not None:
-        raise Rejected("W-STOPPED", row.stop_reason, station=name, reason=row.stop_reason)
-    if row.draining:
+def may_work(tx: Tx, name: str) -> None:
+    """Nothing holds the station back. Raises NotFound W-STATION, Rejected W-STOPPED, W-DRAINING."""
+    found = _IN_THE_WAY.first(tx, called=name)
+    if found is None:
+        raise _unknown(name)
+    if found.stop_reason is not None:
+        raise Rejected("W-STOPPED", found.stop_reason, station=name, reason=found.stop_reason)
+    if found.draining:
         raise Rejected("W-DRAINING", "the station takes no more work", station=name)
-    return row
 
 
 def all_stations(tx: Tx) -> list[StationRow]:

@@ -4,9 +4,6 @@ What can be read is compared byte by byte with the order; what cannot be read is
 by what they open and prove, the closed PIN and the missing rights by being refused.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from cardos.client import A, CardSession, ChipError, Request
 from cardos.purse_requests import GetBalance, InitializeForLoad, InitializeForPurchase
 from cardos.records import ApplicationFile
@@ -53,19 +50,8 @@ TRIAL_TERMINAL = bytes(6)  # INITIALIZE alone moves no money, whoever asks
 PROOF_BLOCK = bytes.fromhex("A5C3960F7E81D24B")
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What was found on the chip, for the personalization log: no secret in it.
-
-    `check_values` maps ``directory/type/id`` to the six hex digits of command 10.
-    """
-
-    files: int
-    check_values: dict[str, str]
-
-
-def read_back(channel: CardChannel, order: ChipOrder, keys: CardKeys) -> Inspection:
-    """Compare the whole chip with the order.
+def read_back(channel: CardChannel, order: ChipOrder, keys: CardKeys) -> int:
+    """Compare the whole chip with the order; how many files had content.
 
     Raises BadChip CHIP-VERIFY (CH4), naming the place; CHIP-OTHER (CH6) when the chip was changed meanwhile.
     Leaves the chip authenticated for nothing that matters: reset it before going on.
@@ -86,7 +72,7 @@ def read_back(channel: CardChannel, order: ChipOrder, keys: CardKeys) -> Inspect
             files += _check_files(card, directory, order)
     except (ChipError, EvidenceMismatch) as refusal:
         raise BadChip("CHIP-VERIFY", "CH4", str(refusal), place=str(refusal)) from refusal
-    return Inspection(files, dict(_check_values(order, keys)))
+    return files
 
 
 def confirm(channel: CardChannel, order: ChipOrder) -> None:
@@ -187,9 +173,14 @@ def _of_type(directory: DirectorySpec, kind: KeyType) -> list[KeySpec]:
     return [spec for spec in directory.keys if spec.type & KIND_MASK == kind]
 
 
-def _check_values(order: ChipOrder, keys: CardKeys) -> Iterator[tuple[str, str]]:
-    for directory in order.profile:
-        for spec in directory.keys:
-            if spec.hsm_usage is not None:
-                place = f"{directory.fid:04X}/{spec.type:02X}/{spec.id:02X}"
-                yield place, keys.check_value(order.key(spec))
+def check_values(order: ChipOrder, keys: CardKeys) -> dict[str, str]:
+    """What tells each key of the order from others, for the log (purse-card.md 12.3, 6): no secret in it.
+
+    ``directory/type/id`` to the six hex digits of command 10. The chip is not asked.
+    """
+    return {
+        f"{directory.fid:04X}/{spec.type:02X}/{spec.id:02X}": keys.check_value(order.key(spec))
+        for directory in order.profile
+        for spec in directory.keys
+        if spec.hsm_usage is not None
+    }

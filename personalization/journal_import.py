@@ -7,18 +7,38 @@ same line; a line that does not continue the chain is refused.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, select, update
 
 from core.clock import Clock
-from core.db import Tx
+from core.db import Tx, metadata
 from core.errors import EvidenceMismatch
+from core.rows import Insert, Statement
 from personalization.station_journal import FIRST_HASH, Entry, Phase, Step, check_chain
 from personalization.tables import JournalRow, StationRow
 
 HOPPER = "hopper"  # an EJECT line's `to` for a good card
 WHOLE = (Step.FEED, Step.BIND, Step.CHIP, Step.PRINT, Step.EJECT)
 MAX_LINES = 10_000  # one call
+
+_NEW_LINES = Insert(metadata.tables[JournalRow.__tablename__])
+_NEWEST = Statement(
+    select(JournalRow.sequence, JournalRow.digest)
+    .where(JournalRow.station == bindparam("called"))
+    .order_by(JournalRow.sequence.desc())
+    .limit(1)
+)
+_READ_UP_TO = Statement(
+    update(StationRow)
+    .where(StationRow.name == bindparam("called"), StationRow.journal_seq < bindparam("last_line"))
+    .values(journal_seq=bindparam("last_line"), seen_at=bindparam("now"))
+)
+_LINES = Statement(
+    select(JournalRow.step, JournalRow.phase, JournalRow.facts)
+    .where(JournalRow.work_order == bindparam("work"), JournalRow.token == bindparam("current"))
+    .order_by(JournalRow.station, JournalRow.sequence)
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +69,9 @@ def take_in(tx: Tx, clock: Clock, entries: Sequence[Entry], known: Mark | None =
         raise EvidenceMismatch(
             "J-CHAIN", f"at line {fresh[0].seq}", station=station, seq=fresh[0].seq
         )
-    tx.execute(insert(JournalRow), [_values(entry) for entry in fresh])
+    _NEW_LINES.run(tx, [_values(entry) for entry in fresh])
     newest = Mark(fresh[-1].seq, fresh[-1].hash)
-    older = StationRow.journal_seq.is_(None) | (StationRow.journal_seq < newest.seq)
-    tx.execute(
-        update(StationRow)
-        .where(StationRow.name == station, older)
-        .values(journal_seq=newest.seq, seen_at=now)
-    )
+    _READ_UP_TO.run(tx, called=station, last_line=newest.seq, now=now)
     return newest
 
 
@@ -80,19 +95,21 @@ def _same_as_known(tx: Tx, entries: Sequence[Entry]) -> None:
 
 def mark(tx: Tx, station: str) -> Mark:
     """The newest line taken in. A station sends what lies behind it."""
-    found = tx.execute(
-        select(JournalRow.sequence, JournalRow.digest)
-        .where(JournalRow.station == station)
-        .order_by(JournalRow.sequence.desc())
-        .limit(1)
-    ).first()
+    found = _NEWEST.first(tx, called=station)
     return Mark() if found is None else Mark(*found)
 
 
 def unread(tx: Tx, station: str) -> bool:
-    """Whether the station spoke of lines that were not taken in."""
+    """Whether the station announced lines (`floor.announce`) that were not taken in."""
     row = tx.get(StationRow, station)
-    return row is not None and (row.journal_seq or 0) > mark(tx, station).seq
+    return row is not None and row.journal_seq > mark(tx, station).seq
+
+
+def write_off(tx: Tx, station: str) -> None:
+    """Two people saw that the journal's unread lines are gone for good: nobody waits for them any more."""
+    row = tx.get(StationRow, station, with_for_update=True)
+    if row is not None:
+        row.journal_seq = mark(tx, station).seq
 
 
 def lines(tx: Tx, work_order: str, token: int) -> list[JournalRow]:
@@ -133,7 +150,7 @@ def require_whole(
     With `ejected` False the intent to eject into the hopper is enough: the card was found and scanned.
     Raises EvidenceMismatch W-JOURNAL naming the first step that is missing.
     """
-    found = lines(tx, work_order, token)
+    found = _LINES.rows(tx, work=work_order, current=token)
     done = [Step(row.step) for row in found if row.phase == Phase.RESULT]
     absent = [wanted for wanted in WHOLE if wanted not in done]
     if not ejected and absent == [Step.EJECT]:
@@ -150,7 +167,7 @@ def require_whole(
         raise EvidenceMismatch("W-JOURNAL", "other numbers were bound", step=Step.BIND)
 
 
-def _panels_wanted(found: list[JournalRow]) -> int:
+def _panels_wanted(found: list[Any]) -> int:
     """How many panels the newest intent to print announced."""
     said = [facts(row) for row in found if row.step == Step.PRINT and row.phase == Phase.INTENT]
     return int(said[-1].get("wanted", 1)) if said else 1
@@ -161,7 +178,7 @@ def _names(said: dict[str, str | int], chip_serial: str, card_serial: str) -> bo
     return {chip_serial.upper(), card_serial} <= values
 
 
-def facts(row: JournalRow) -> dict[str, str | int]:
-    """The small values of a line."""
+def facts(row: Any) -> dict[str, str | int]:
+    """The small values of a line, given as a `JournalRow` or what a statement found of it."""
     found: dict[str, str | int] = json.loads(row.facts)
     return found

@@ -10,20 +10,21 @@ import json
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
-from core.errors import CityError, NotFound, Rejected
+from core.errors import CityError, EvidenceMismatch, NotFound, Rejected, Unavailable
 from core.ids import uuid7
 from core.leases import DONE, LeaseRow
+from core.rows import Statement
 from personalization import artwork, incidents
 from personalization.states import CHAIN, DEAD_WORK, WORK_ALLOWED, Place, WorkState, step, step_card
 from personalization.tables import OrderRow, PlasticRow, WorkOrderRow
-from registry.residence import applications, cards, permits, photo
+from registry.residence import applications, cards, photo
 from registry.residence.cards import CardData
-from registry.residence.domain import ChipStatus, State
+from registry.residence.domain import State
 from registry.roles import Actor, Role, require
 
 READER = "production"
@@ -37,6 +38,7 @@ URGENT, NORMAL, BULK = 1, 2, 3  # class 0 is a remake (section 7)
 NO_SERIAL = "00000000000097"  # stands for the serial a card gets at bind
 BEFORE_HAND_OVER = frozenset(CHAIN[4:-1])  # good, and on its way to the holder
 OPEN, FINISHED, HUMAN, WITHDRAWN = "OPEN", "DONE", "HUMAN", "WITHDRAWN"
+_STATE = Statement(select(OrderRow.state).where(OrderRow.acc_no == bindparam("wanted")))
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def _ready(tx: Tx, clock: Clock, order: OrderRow, work: WorkOrderRow) -> bool:
     """DRAFT to READY, or the order goes to a person with the code of what is wrong."""
     try:
         work.data_sha256 = preflight(tx, work)
+    except Unavailable:  # the HSM is away: that is nothing about this person
+        raise
     except CityError as trouble:
         order.state, order.trouble = HUMAN, trouble.code
         events.append(
@@ -161,7 +165,7 @@ def preflight(tx: Tx, work: WorkOrderRow) -> str:
     E-APPLICATION.
     """
     data = cards.card_data(tx, work.acc_no)
-    if permits.get(tx, data.permit_no).status == ChipStatus.CANCELLED:
+    if data.cancelled:
         raise Rejected("W-PERMIT", "the permit is cancelled", permit=data.permit_no)
     photo.check(data.photo)
     artwork.preflight(artwork.released(work.template), face(data, NO_SERIAL))
@@ -169,14 +173,16 @@ def preflight(tx: Tx, work: WorkOrderRow) -> str:
     return data_digest(data)
 
 
-def unchanged(tx: Tx, work: WorkOrderRow) -> CardData | None:
-    """The card's data, while the register still says what was released and wants the card; else None."""
+def unchanged(tx: Tx, work: WorkOrderRow, opened: CardData | None = None) -> CardData | None:
+    """The card's data, while the register still says what was released and wants the card; else None.
+
+    `opened`: as `cards.card_data` has it.
+    """
     try:
-        data = cards.card_data(tx, work.acc_no)
-    except CityError:
+        data = cards.card_data(tx, work.acc_no, opened=opened)
+    except (Rejected, NotFound, EvidenceMismatch):  # the new work order tells a person the reason
         return None
-    cancelled = permits.get(tx, data.permit_no).status == ChipStatus.CANCELLED
-    return None if cancelled or data_digest(data) != work.data_sha256 else data
+    return None if data.cancelled or data_digest(data) != work.data_sha256 else data
 
 
 def face(data: CardData, card_serial: str) -> artwork.Record:
@@ -302,8 +308,10 @@ def _handed_over(tx: Tx, clock: Clock, card_serial: str) -> int:
 
 def advance(tx: Tx, clock: Clock, acc_no: str, to: State, actor: str) -> None:
     """Tell the register where the application's card is, unless the holder withdrew meanwhile."""
-    order = get(tx, acc_no)
-    if order.state != WITHDRAWN:
+    found = _STATE.first(tx, wanted=acc_no)
+    if found is None:
+        raise _unknown(acc_no)
+    if found.state != WITHDRAWN:
         applications.advance(tx, clock, acc_no, to, actor)
 
 
@@ -311,8 +319,12 @@ def get(tx: Tx, acc_no: str, lock: bool = False) -> OrderRow:
     """Raises NotFound W-ORDER."""
     row = tx.get(OrderRow, acc_no, with_for_update=True if lock else None)
     if row is None:
-        raise NotFound("W-ORDER", "no production order", acc_no=acc_no)
+        raise _unknown(acc_no)
     return row
+
+
+def _unknown(acc_no: str) -> NotFound:
+    return NotFound("W-ORDER", "no production order", acc_no=acc_no)
 
 
 def live_work(tx: Tx, acc_no: str) -> WorkOrderRow | None:

@@ -5,17 +5,24 @@ A card never moves backwards; waste stays waste (I7). Card serial and chip seria
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from core.ids import derived_id
+from core.rows import Statement
 from personalization import serials
 from personalization.states import CHAIN, Place, SpoilCode, step_card
 from personalization.tables import PlasticRow, SpoilRow
 from registry.residence import cards
+
+_SAME_CHIP = Statement(
+    select(PlasticRow.id).where(
+        PlasticRow.chip_serial == bindparam("chip"), PlasticRow.id != bindparam("own")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -77,15 +84,17 @@ def bind(tx: Tx, clock: Clock, card: PlasticRow, card_serial: str, chip_serial: 
         if (card.card_serial, card.chip_serial) != (card_serial, chip):
             raise Rejected("W-BOUND", "the card has other numbers", card=card.card_serial)
         return
-    other = tx.scalar(
-        select(PlasticRow.id).where(PlasticRow.chip_serial == chip, PlasticRow.id != card.id)
-    )
-    if other is not None:
+    if chip_known(tx, chip, card.id):
         raise Rejected("W-CHIP-KNOWN", "this chip was in a machine before", chip=chip)
     serials.use(tx, card_serial, card.station, card.lot)
     card.card_serial, card.chip_serial = card_serial, chip
     walk(card, Place.BOUND)
     cards.bind_card(tx, clock, card.acc_no, card_serial, chip, card.lot, card.station)
+
+
+def chip_known(tx: Tx, chip_serial: str, own: str = "") -> bool:
+    """Whether this chip was ever in a machine, on another plastic than `own`: look before writing (CH6)."""
+    return _SAME_CHIP.first(tx, chip=chip_serial.upper(), own=own) is not None
 
 
 def bind_if_possible(
@@ -101,8 +110,7 @@ def bind_if_possible(
             serials.burn(tx, card_serial, refusal.code)
             return f"chip {chip_serial.upper()}, {refusal.code}"
         return ""
-    known = tx.scalar(select(PlasticRow.id).where(PlasticRow.chip_serial == chip_serial.upper()))
-    if known is not None:
+    if chip_known(tx, chip_serial):
         return f"chip {chip_serial.upper()}, W-CHIP-KNOWN"
     card.chip_serial = chip_serial.upper()
     return ""

@@ -57,6 +57,7 @@ def declare_lost(
         work.uncertain(tx, clock, claim, "the station was declared lost", _seen(tx, claim))
     if journal_gone:  # which of its numbers stand on a plastic is not known any more
         serials.give_back(tx, clock, claim.station, first.name)
+        journal_import.write_off(tx, claim.station)
     floor.stop(tx, clock, claim.station, "W-DECLARED-LOST", first.name)
     events.append(
         tx, clock, "work_order.lost", work_order, actor=first.name, second=second.name,

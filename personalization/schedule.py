@@ -7,14 +7,16 @@ each 24 hours it waits, so that bulk cannot starve. Stations pull; nothing is pu
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
+from typing import Protocol
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, update
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
 from core.leases import FREE, LeaseRow
+from core.rows import Statement
 from personalization import balance, orders
 from personalization.states import BatchState, LotState, WorkState
 from personalization.tables import (
@@ -31,8 +33,77 @@ from registry.roles import Actor, Role, require
 REMAKE = 0
 AGE_STEP = timedelta(hours=24)
 RATE_SAMPLE = 50
-OPEN_BATCHES = (BatchState.RELEASED, BatchState.RUNNING)
 MAX_LISTED = 1_000
+
+
+def _urgency() -> Statement:
+    """A station's trays whose batches have waiting work, most urgent first."""
+    best = (
+        select(
+            LeaseRow.queue,
+            func.min(LeaseRow.rank).label("rank"),
+            func.min(LeaseRow.offered_at).label("since"),
+        )
+        .where(LeaseRow.state == FREE)
+        .group_by(LeaseRow.queue)
+        .subquery()
+    )
+    return Statement(
+        select(
+            BatchRow.number.label("batch"), BatchRow.state, TrayRow.id.label("tray"), TrayRow.lot,
+            balance.left_of(TrayRow.id.expression).label("blanks"),
+        )
+        .join(TrayRow, TrayRow.batch == BatchRow.number)
+        .join(best, best.c.queue == BatchRow.number)
+        .join(LotRow, LotRow.lot == TrayRow.lot)
+        .where(
+            TrayRow.station == bindparam("called"),
+            (BatchRow.state == BatchState.RELEASED) | (BatchRow.state == BatchState.RUNNING),
+            LotRow.state != LotState.QUARANTINED,
+        )
+        .order_by(best.c.rank, best.c.since, BatchRow.point, BatchRow.number, TrayRow.opened_at)
+    )  # fmt: skip
+
+
+_LOADED = _urgency()
+_OLD_BULK = Statement(
+    select(
+        LeaseRow.queue, LeaseRow.item, LeaseRow.rank, OrderRow.priority, OrderRow.ordered_at,
+        WorkOrderRow.attempt,
+    )
+    .join(WorkOrderRow, WorkOrderRow.id == LeaseRow.item)
+    .join(OrderRow, OrderRow.acc_no == WorkOrderRow.acc_no)
+    .where(
+        LeaseRow.queue == WorkOrderRow.batch,
+        LeaseRow.state == FREE,
+        LeaseRow.rank > orders.URGENT,
+        OrderRow.priority == orders.BULK,
+        OrderRow.ordered_at <= bindparam("aged"),
+    )
+    .limit(MAX_LISTED)
+)  # fmt: skip
+_BETTER = Statement(
+    update(LeaseRow)
+    .where(LeaseRow.queue == bindparam("of_batch"), LeaseRow.item == bindparam("work"))
+    .values(rank=bindparam("better"))
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch a station has blanks for, and the tray they lie in."""
+
+    batch: str
+    state: BatchState
+    tray: str
+    lot: str
+
+
+class Ordered(Protocol):
+    """What a rank depends on: an `OrderRow`, or what a question found of it."""
+
+    priority: int
+    ordered_at: datetime
 
 
 @dataclass(frozen=True)
@@ -59,7 +130,7 @@ class Forecast:
     hours: float | None
 
 
-def rank(order: OrderRow, attempt: int, now: datetime) -> int:
+def rank(order: Ordered, attempt: int, now: datetime) -> int:
     """Effective class of an order's work at `now`."""
     if attempt > 1:
         return REMAKE
@@ -68,62 +139,26 @@ def rank(order: OrderRow, attempt: int, now: datetime) -> int:
     return max(orders.URGENT, order.priority - (now - order.ordered_at) // AGE_STEP)
 
 
-def loaded(tx: Tx, clock: Clock, station: str) -> list[tuple[BatchRow, TrayRow]]:
+def loaded(tx: Tx, clock: Clock, station: str) -> list[Loaded]:
     """Batches this station has blanks for, the one with the most urgent waiting work first (I21)."""
     age(tx, clock)
-    best = (
-        select(
-            LeaseRow.queue,
-            func.min(LeaseRow.rank).label("rank"),
-            func.min(LeaseRow.offered_at).label("since"),
-        )
-        .where(LeaseRow.state == FREE)
-        .group_by(LeaseRow.queue)
-        .subquery()
-    )
-    found = tx.execute(
-        select(BatchRow, TrayRow)
-        .join(TrayRow, TrayRow.batch == BatchRow.number)
-        .join(best, best.c.queue == BatchRow.number)
-        .join(LotRow, LotRow.lot == TrayRow.lot)
-        .where(
-            TrayRow.station == station,
-            BatchRow.state.in_(OPEN_BATCHES),
-            LotRow.state != LotState.QUARANTINED,
-        )
-        .order_by(best.c.rank, best.c.since, BatchRow.point, BatchRow.number, TrayRow.opened_at)
-    )
-    usable: dict[str, tuple[BatchRow, TrayRow]] = {}
-    for batch, tray in found:
-        if batch.number not in usable and balance.left(tx, tray.id) > 0:
-            usable[batch.number] = (batch, tray)
+    usable: dict[str, Loaded] = {}
+    for found in _LOADED.rows(tx, called=station):
+        if found.batch not in usable and found.blanks > 0:
+            usable[found.batch] = Loaded(
+                found.batch, BatchState(found.state), found.tray, found.lot
+            )
     return list(usable.values())
 
 
 def age(tx: Tx, clock: Clock) -> int:
     """Give old bulk orders their better class in the queue; returns how many moved."""
     now = clock.now()
-    rows = tx.execute(
-        select(LeaseRow, OrderRow, WorkOrderRow)
-        .join(WorkOrderRow, WorkOrderRow.id == LeaseRow.item)
-        .join(OrderRow, OrderRow.acc_no == WorkOrderRow.acc_no)
-        .where(
-            LeaseRow.queue == WorkOrderRow.batch,
-            LeaseRow.state == FREE,
-            LeaseRow.rank > orders.URGENT,
-            OrderRow.priority == orders.BULK,
-            OrderRow.ordered_at <= now - AGE_STEP,
-        )
-        .limit(MAX_LISTED)
-    )
     moved = 0
-    for lease, order, work in rows:
-        better = rank(order, work.attempt, now)
+    for lease in _OLD_BULK.rows(tx, aged=now - AGE_STEP):
+        better = rank(lease, lease.attempt, now)
         if better < lease.rank:
-            lease.rank = better
-            moved += 1
-    if moved:
-        tx.flush()
+            moved += _BETTER.run(tx, of_batch=lease.queue, work=lease.item, better=better)
     return moved
 
 

@@ -4,12 +4,13 @@ A station allocates from its block without the database. Every number ever lease
 a card, VOID, or still FREE in a station's block (I20).
 """
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
+from core.rows import Statement
 from personalization.tables import LotRow, SerialRow
 from registry import sequences
 from registry.identifiers import make_card_serial
@@ -17,50 +18,52 @@ from registry.identifiers import make_card_serial
 BLOCK = 20
 FREE, USED, VOID = "FREE", "USED", "VOID"
 
+_MINE = Statement(
+    select(SerialRow.card_serial)
+    .where(
+        SerialRow.station == bindparam("called"),
+        SerialRow.lot == bindparam("of_lot"),
+        SerialRow.state == FREE,
+    )
+    .order_by(SerialRow.card_serial)
+)
+_USE = Statement(
+    update(SerialRow)
+    .where(
+        SerialRow.card_serial == bindparam("number"),
+        SerialRow.station == bindparam("called"),
+        SerialRow.lot == bindparam("of_lot"),
+        SerialRow.state == FREE,
+    )
+    .values(state=USED)
+)
+
 
 def lease_block(tx: Tx, clock: Clock, station: str, lot: str, count: int = BLOCK) -> list[str]:
     """The station's free numbers of a lot, in order: at most `count` and 20, at least half of that.
 
     Raises Rejected W-LOT when the lot is unknown.
     """
-    mine = list(
-        tx.scalars(
-            select(SerialRow.card_serial)
-            .where(SerialRow.station == station, SerialRow.lot == lot, SerialRow.state == FREE)
-            .order_by(SerialRow.card_serial)
-        )
-    )
+    mine = [row.card_serial for row in _MINE.rows(tx, called=station, of_lot=lot)]
     if 2 * len(mine) >= min(count, BLOCK):  # the block is filled up when half of it is spent
         return mine
     if tx.get(LotRow, lot) is None:
         raise Rejected("W-LOT", "no such lot", lot=lot)
-    fresh = []
-    for _ in range(min(count, BLOCK) - len(mine)):
-        serial = make_card_serial(lot, sequences.take(tx, f"card-{lot}"))
-        tx.add(
-            SerialRow(
-                card_serial=serial, lot=lot, station=station, leased_at=clock.now(), state=FREE
-            )
-        )
-        fresh.append(serial)
+    numbers = sequences.take_some(tx, f"card-{lot}", min(count, BLOCK) - len(mine))
+    fresh = [make_card_serial(lot, number) for number in numbers]
+    now = clock.now()
+    tx.add_all(
+        SerialRow(card_serial=serial, lot=lot, station=station, leased_at=now, state=FREE)
+        for serial in fresh
+    )
     tx.flush()
-    if fresh:
-        events.append(
-            tx, clock, "serials.leased", station, actor=station, lot=lot, count=len(fresh)
-        )
+    events.append(tx, clock, "serials.leased", station, actor=station, lot=lot, count=len(fresh))
     return mine + fresh
 
 
 def use(tx: Tx, card_serial: str, station: str, lot: str) -> None:
     """FREE to USED. Raises Rejected W-SERIAL when it is not this station's, not this lot's or not free."""
-    mine = (SerialRow.station == station) & (SerialRow.lot == lot) & (SerialRow.state == FREE)
-    used = tx.scalar(
-        update(SerialRow)
-        .where(SerialRow.card_serial == card_serial, mine)
-        .values(state=USED)
-        .returning(SerialRow.card_serial)
-    )
-    if used is None:
+    if not _USE.run(tx, number=card_serial, called=station, of_lot=lot):
         raise Rejected("W-SERIAL", "the number is not free in the block", card=card_serial)
 
 

@@ -5,13 +5,13 @@ Whatever happens, the station knows or says that it does not know: a doubt becom
 card, never an optimistic "probably fine" (production.md 6). For one thread.
 """
 
-from core.errors import CityError, Rejected, Unavailable
+from core.errors import CityError, DeviceFault, Rejected, Unavailable
 from core.faults import explain
 from personalization import artwork
 from personalization.plastic import Spoil
 from personalization.states import SpoilCode
 from personalization.station_cycle import CardSpoiled, Cycle, Equipment, Job, WrongReader
-from personalization.station_desk import FRESH, Desk, Task, Told
+from personalization.station_desk import Desk, Task, Told
 from personalization.station_journal import Step
 from personalization.station_outcome import End, Outcome, outcome_of
 from personalization.station_preparation import Preparation
@@ -71,6 +71,8 @@ class Station:
             return self._machine_fault(fault)
         except WrongReader as fault:
             self._desk.stop("S-READER", reader=str(fault.facts["reader"]))
+            return self._lost(fault)
+        except DeviceFault as fault:  # no reader: where the card is, the next turn finds out
             return self._lost(fault)
         except Unavailable as fault:
             return self._outcome(End.WAITING, fault)
@@ -137,7 +139,7 @@ class Station:
 
     def _feed(self, job: Job) -> bool:
         """False when the work order is no longer ours: then nothing is fed."""
-        claim = self._desk.still_ours(job.claim, when_older_than=FRESH)
+        claim = self._desk.may_feed(job.claim)
         if claim is None:
             return False
         job.claim = claim

@@ -4,9 +4,9 @@ Before an irreversible act a journal line says what comes, after it another what
 between leaves lines from which `station_recovery` tells what is true. No transaction is open in here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol
@@ -135,7 +135,10 @@ class Cycle:
     # -- blank to the contacts ---------------------------------------------------------------------------
 
     def feed(self, job: Job) -> None:
-        """One blank to the contact station."""
+        """One blank to the contact station. WrongReader when a card lies in our reader already."""
+        reader = self._with.reader
+        if not reader.wait(False, self._with.seat_seconds):
+            raise WrongReader("S-READER", "a card before our feed", reader=reader.name)
         printer = self._with.printer
         state = printer.state()
         self._quiet = self._quiet_readers()
@@ -227,29 +230,33 @@ class Cycle:
         The chip has no power when this returns. CardSpoiled CH2 to CH6.
         """
         self._journal.intent(Step.CHIP, *job.key)
+        checking = self._with.loader.submit(self._check_values, job)
         loading = self._with.loader.submit(self._load, job, Side.FRONT)
         try:
-            found = self._write(job, channel)
+            files = self._write(job, channel)
         finally:
             with suppress(CityError):  # a line that died is told by the next act on it
                 channel.close()
             failed = _outcome(loading)
         if failed is not None:
             raise failed
-        self._journal.result(Step.CHIP, *job.key, files=found.files, keys=len(found.check_values))
+        self._journal.result(Step.CHIP, *job.key, files=files, keys=checking.result())
 
-    def _write(self, job: Job, channel: CardChannel) -> inspect.Inspection:
+    def _write(self, job: Job, channel: CardChannel) -> int:
         assert job.bound is not None
         order, keys = job.bound.chip, self._with.keys
-        try:
+        with _chip_faults():
             chip.write(channel, order, keys)
-            found = inspect.read_back(channel, order, keys)
+            files = inspect.read_back(channel, order, keys)
             chip.close(channel, order, keys)
-        except BadChip as bad:
-            raise _spoiled(bad, Step.CHIP) from bad
-        except (DeviceFault, Rejected, Unavailable) as fault:  # reader lost, HSM refused or away
-            raise CardSpoiled(fault.code, SpoilCode.CH3, Step.CHIP, str(fault)) from fault
-        return found
+        return files
+
+    def _check_values(self, job: Job) -> str:
+        """Asked for while the chip is written, so that no command of it waits: `PLACE=VALUE`, blanks between."""
+        assert job.bound is not None
+        with _chip_faults():
+            found = inspect.check_values(job.bound.chip, self._with.keys)
+        return " ".join(f"{place}={value}" for place, value in found.items())
 
     def reseat(self) -> None:
         """Move a blank that is inside, untouched, to the contacts; once."""
@@ -342,6 +349,17 @@ class Cycle:
         job.out = to
         job.seconds = self._with.clock.monotonic() - job.began
         self._journal.result(Step.EJECT, *job.key, to=to, ms=round(job.seconds * 1000))
+
+
+@contextmanager
+def _chip_faults() -> Iterator[None]:
+    """What goes wrong with the chip or the HSM spoils the card at step CHIP: CH2 to CH6."""
+    try:
+        yield
+    except BadChip as bad:
+        raise _spoiled(bad, Step.CHIP) from bad
+    except (DeviceFault, Rejected, Unavailable) as fault:  # reader lost, HSM refused or away
+        raise CardSpoiled(fault.code, SpoilCode.CH3, Step.CHIP, str(fault)) from fault
 
 
 def _spoiled(bad: BadChip, step: Step) -> CardSpoiled:

@@ -8,13 +8,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from core import events, leases
+from core import events
 from core.clock import Clock
 from core.db import Database, Tx
 from core.errors import Rejected
-from personalization import floor, journal_import, serials, work
+from core.leases import FREE, LeaseRow
+from core.rows import Statement
+from personalization import floor, journal_import, plastic, serials, work
 from personalization.plastic import Spoil
 from personalization.station_journal import StationJournal
 from personalization.tables import TrayRow, WorkOrderRow
@@ -28,6 +30,15 @@ FRESH = timedelta(seconds=5)  # a claim this young needs no second look before t
 LOST = frozenset({"LEASE-LOST", "W-LEASE"})
 JOURNAL_PAGE = 5_000
 LOOK_AHEAD = 64
+
+_WAITING = Statement(
+    select(WorkOrderRow.acc_no, WorkOrderRow.data_sha256)
+    .join(LeaseRow, LeaseRow.item == WorkOrderRow.id)
+    .join(TrayRow, TrayRow.batch == LeaseRow.queue)
+    .where(TrayRow.station == bindparam("called"), LeaseRow.state == FREE)
+    .order_by(LeaseRow.rank, LeaseRow.offered_at, LeaseRow.item)
+    .limit(LOOK_AHEAD)
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,6 +69,8 @@ class Desk:
         self._clock = clock
         self._journal = journal
         self.operator = operator
+        self._ahead: CardData | None = None
+        self._taken: Claim | None = None
 
     @property
     def station(self) -> str:
@@ -82,27 +95,24 @@ class Desk:
             if claim is not None:
                 data = cards.card_data(tx, claim.acc_no)
             else:
-                found = work.next_card(tx, self._clock, self.station, self.operator)
+                found = work.next_card(
+                    tx, self._clock, self.station, self.operator, opened=self._ahead
+                )
                 if found is None:
                     return None
                 claim, data = found
+                self._announce(tx)
+                self._taken = claim
             block = serials.lease_block(tx, self._clock, self.station, claim.lot)
             return Task(claim, data, tuple(block))
 
     def next_up(self, drawn: Collection[str]) -> CardData | None:
         """The first waiting card for this station's trays that nobody has drawn yet; a look, not a claim."""
         with self._db.read() as tx:
-            waiting = tx.execute(
-                select(WorkOrderRow.acc_no, WorkOrderRow.data_sha256)
-                .join(leases.LeaseRow, leases.LeaseRow.item == WorkOrderRow.id)
-                .join(TrayRow, TrayRow.batch == leases.LeaseRow.queue)
-                .where(TrayRow.station == self.station, leases.LeaseRow.state == leases.FREE)
-                .order_by(leases.LeaseRow.rank, leases.LeaseRow.offered_at, leases.LeaseRow.item)
-                .limit(LOOK_AHEAD)
-            ).all()
-            for acc_no, digest in waiting:
-                if digest not in drawn:
-                    return cards.card_data(tx, acc_no)
+            for found in _WAITING.rows(tx, called=self.station):
+                if found.data_sha256 not in drawn:
+                    self._ahead = cards.card_data(tx, found.acc_no)
+                    return self._ahead
         return None
 
     def resume(self, claim: Claim) -> Task | None:
@@ -115,13 +125,23 @@ class Desk:
             block = serials.lease_block(tx, self._clock, self.station, claim.lot)
             return Task(renewed, cards.card_data(tx, claim.acc_no), tuple(block))
 
-    def still_ours(self, claim: Claim, when_older_than: timedelta = timedelta(0)) -> Claim | None:
-        """Renew the lease; None when another holds it now. A younger claim is taken as it is."""
+    def may_feed(self, claim: Claim) -> Claim | None:
+        """The last look before a blank is spent: as `still_ours`, and nothing holds the station back.
+
+        What `take` found less than five seconds ago is not asked again. Raises Rejected W-STOPPED, W-DRAINING.
+        """
         age = work.TERM - (claim.lease.expires_at - self._clock.now())
-        if age < when_older_than:
+        if claim is self._taken and age < FRESH:
             return claim
+        return self.still_ours(claim, before_feed=True)
+
+    def still_ours(self, claim: Claim, before_feed: bool = False) -> Claim | None:
+        """Renew the lease; None when another holds it now."""
         try:
             with self._db.write() as tx:
+                if before_feed:
+                    floor.may_work(tx, self.station)
+                self._announce(tx)
                 return work.renew(tx, self._clock, claim)
         except Rejected as refusal:
             if refusal.code in LOST:
@@ -131,9 +151,9 @@ class Desk:
     def fed(self, claim: Claim, chip_serial: str) -> bool:
         """A blank is consumed; whether its chip was never seen before (CH6)."""
         with self._db.write() as tx:
-            known = work.chip_known(tx, chip_serial)
+            known = plastic.chip_known(tx, chip_serial)
             work.fed(tx, self._clock, claim)
-            floor.say(tx, self._clock, self.station, "ENCODING", "")
+            self._say(tx, Told("ENCODING"))
             return not known
 
     def say(self, told: Told) -> None:
@@ -204,6 +224,10 @@ class Desk:
                 tx, self._clock, "station.foreign_card", self.station, actor=self.station,
                 position=position,
             )  # fmt: skip
+
+    def _announce(self, tx: Tx) -> None:
+        """A line follows, of what is done under a fresh claim; it is read before anybody gives the claim away."""
+        floor.announce(tx, self._clock, self.station, self._journal.last_seq + 1)
 
     def _import(self, tx: Tx) -> None:
         known = journal_import.mark(tx, self.station)

@@ -14,17 +14,20 @@ station may always say that its card is waste (I12): that card is entered, the w
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events, leases
 from core.clock import Clock
-from core.db import Tx
+from core.db import Tx, metadata
 from core.errors import NotFound, Rejected
-from core.leases import Lease
+from core.leases import Lease, LeaseRow
+from core.rows import Insert, Statement
 from personalization import floor, incidents, journal_import, orders, plastic, schedule, stock
 from personalization.plastic import Spoil
+from personalization.schedule import Loaded
 from personalization.states import (
     BATCH_ALLOWED,
     IN_WORK,
@@ -47,6 +50,23 @@ TERM = timedelta(
 )  # a card takes under two minutes; a jam may hold it longer and is renewed
 MAX_STALE = 20  # work orders whose data changed, skipped in one claim
 RAN = "RAN"
+
+_HANDS = Insert(metadata.tables[BatchHandRow.__tablename__], quiet=True)
+_HELD = Statement(
+    select(
+        WorkOrderRow.id, WorkOrderRow.acc_no, WorkOrderRow.attempt, WorkOrderRow.batch,
+        WorkOrderRow.operator, WorkOrderRow.tray, WorkOrderRow.template, WorkOrderRow.profile,
+        WorkOrderRow.data_sha256, WorkOrderRow.token, TrayRow.lot, LeaseRow.expires_at,
+    )
+    .outerjoin(TrayRow, TrayRow.id == WorkOrderRow.tray)
+    .outerjoin(
+        LeaseRow, (LeaseRow.queue == WorkOrderRow.batch) & (LeaseRow.item == WorkOrderRow.id)
+    )
+    .where(
+        WorkOrderRow.station == bindparam("called"),
+        (WorkOrderRow.state == WorkState.CLAIMED) | (WorkOrderRow.state == WorkState.MAKING),
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,71 +127,70 @@ def claim(
 
 
 def next_card(
-    tx: Tx, clock: Clock, station: str, operator: Actor, term: timedelta = TERM
-) -> tuple[Claim, CardData] | None:
-    """As `claim`, for a station that holds nothing, with the data that were compared with the release."""
+    tx: Tx, clock: Clock, station: str, operator: Actor, term: timedelta = TERM,
+    opened: CardData | None = None,
+) -> tuple[Claim, CardData] | None:  # fmt: skip
+    """As `claim`, for a station that holds nothing, with the data that were compared with the release.
+
+    `opened`: the data of the card that was looked ahead for (`registry.residence.cards.card_data`).
+    """
     require(operator, Role.CARD_OPERATOR)
     floor.may_work(tx, station)
     stale = 0
-    for batch, tray in schedule.loaded(tx, clock, station):
+    for tray in schedule.loaded(tx, clock, station):
         while stale < MAX_STALE:
-            lease = leases.claim(tx, clock, batch.number, station, term, reclaim_expired=False)
+            lease = leases.claim(tx, clock, tray.batch, station, term, reclaim_expired=False)
             if lease is None:
                 break
             row = by_id(tx, lease.item)
-            data = orders.unchanged(tx, row)
+            data = orders.unchanged(tx, row, opened)
             if data is not None:
-                return _take(tx, clock, row, batch, tray, operator, lease), data
+                return _take(tx, clock, row, tray, operator, lease), data
             orders.renew_data(tx, clock, row)
             stale += 1
     return None
 
 
 def _take(
-    tx: Tx, clock: Clock, row: WorkOrderRow, batch: BatchRow, tray: TrayRow, operator: Actor,
-    lease: Lease,
-) -> Claim:  # fmt: skip
+    tx: Tx, clock: Clock, row: WorkOrderRow, tray: Loaded, operator: Actor, lease: Lease
+) -> Claim:
     step(row, WorkState.CLAIMED, WORK_ALLOWED)
-    row.station, row.operator, row.tray = lease.holder, operator.name, tray.id
+    row.station, row.operator, row.tray = lease.holder, operator.name, tray.tray
     row.token, row.claimed_at = lease.token, clock.now()
-    if batch.state == BatchState.RELEASED:
-        step(batch, BatchState.RUNNING, BATCH_ALLOWED)
-        events.append(tx, clock, "batch.started", batch.number, actor=operator.name)
-    if tx.get(BatchHandRow, (batch.number, operator.name, RAN)) is None:
-        tx.add(BatchHandRow(batch=batch.number, person=operator.name, part=RAN))
-    tx.flush()
+    if tray.state == BatchState.RELEASED:
+        _start(tx, clock, tray.batch, operator)
+    _HANDS.run(tx, [{"batch": tray.batch, "person": operator.name, "part": RAN}])
     events.append(
         tx, clock, "work_order.claimed", row.id, actor=operator.name, station=lease.holder,
         token=lease.token, acc_no=row.acc_no,
     )  # fmt: skip
-    return _claim(tx, row, lease.expires_at)
+    return _claim(row, tray.batch, tray.lot, lease)
 
 
-def _claim(tx: Tx, row: WorkOrderRow, expires_at: datetime) -> Claim:
-    tray = tx.get(TrayRow, row.tray)
-    if tray is None or row.batch is None or row.station is None or row.token is None:
-        raise AssertionError(f"work order {row.id} is {row.state} without station, tray or token")
-    lease = Lease(row.batch, row.id, row.station, row.token, expires_at)
+def _start(tx: Tx, clock: Clock, number: str, operator: Actor) -> None:
+    """RELEASED to RUNNING, by the first claim of whichever station is first."""
+    batch = tx.get_one(BatchRow, number, with_for_update=True)
+    if step(batch, BatchState.RUNNING, BATCH_ALLOWED):
+        events.append(tx, clock, "batch.started", number, actor=operator.name)
+
+
+def _claim(row: Any, batch: str, lot: str, lease: Lease) -> Claim:
+    """`row` is a `WorkOrderRow`, or what `held` found of one."""
     return Claim(
-        row.id, row.acc_no, row.attempt, row.batch, row.station, row.operator or "", tray.id,
-        tray.lot, row.template, row.profile, row.data_sha256 or "", lease,
+        row.id, row.acc_no, row.attempt, batch, lease.holder, row.operator or "", row.tray,
+        lot, row.template, row.profile, row.data_sha256 or "", lease,
     )  # fmt: skip
 
 
 def held(tx: Tx, station: str) -> Claim | None:
     """The work order a station has claimed and not reported, for its restart."""
-    row = tx.scalar(
-        select(WorkOrderRow).where(
-            WorkOrderRow.station == station,
-            WorkOrderRow.state.in_((WorkState.CLAIMED, WorkState.MAKING)),
-        )
-    )
+    row = _HELD.first(tx, called=station)
     if row is None:
         return None
-    lease = tx.get(leases.LeaseRow, (row.batch, row.id))
-    if lease is None or lease.expires_at is None:
-        raise AssertionError(f"work order {row.id} is {row.state} without a lease")
-    return _claim(tx, row, lease.expires_at)
+    if None in (row.batch, row.token, row.lot, row.expires_at):
+        raise AssertionError(f"work order {row.id} is held without batch, tray, token or lease")
+    lease = Lease(row.batch, row.id, station, row.token, row.expires_at)
+    return _claim(row, row.batch, row.lot, lease)
 
 
 def renew(tx: Tx, clock: Clock, claim: Claim, term: timedelta = TERM) -> Claim:
@@ -386,11 +405,3 @@ def _stray(tx: Tx, clock: Clock, claim: Claim, reason: str, seen: Seen) -> None:
         return
     plastic.bind_if_possible(tx, clock, card, seen.card_serial, seen.chip_serial)
     incidents.begin(tx, clock, incidents.LOST, card.id, reason, claim.station, batch=claim.batch)
-
-
-def chip_known(tx: Tx, chip_serial: str) -> bool:
-    """Whether this chip was ever in a machine: look before writing (CH6)."""
-    return (
-        tx.scalar(select(PlasticRow.id).where(PlasticRow.chip_serial == chip_serial.upper()))
-        is not None
-    )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from core.db import Tx
-from core.errors import NotAllowed, NotFound, Rejected
+from core.errors import EvidenceMismatch, NotAllowed, NotFound, Rejected
 from personalization import (
     balance,
     batches,
@@ -88,8 +88,14 @@ class Office:
             with self.centre.db.write() as tx:
                 return act(tx)
         except (Rejected, NotAllowed, NotFound) as refusal:
-            self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
-            return None
+            return self._refusal(refusal.code)
+        except EvidenceMismatch as refusal:
+            if refusal.code != "W-JOURNAL":  # a broken chain is never a normal answer
+                raise
+            return self._refusal(refusal.code)
+
+    def _refusal(self, code: str) -> None:
+        self.refused[code] = self.refused.get(code, 0) + 1
 
     def pick(self, query: Any, number: int) -> Any:
         """One of the rows a query gives, by a random number; None of none."""

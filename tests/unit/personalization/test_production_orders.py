@@ -288,7 +288,7 @@ def test_a_chip_serves_once(busy: Centre) -> None:
     made = busy.make(busy.claim())
     claim = busy.claim()
     with busy.db.read() as tx:
-        assert work.chip_known(tx, made.chip_serial.lower())
+        assert plastic.chip_known(tx, made.chip_serial.lower())
     seen = Seen(made.chip_serial, busy.numbers(claim).card_serial)
     busy.diaries["S1"].cycle(claim, seen)
     with pytest.raises(Rejected, match="W-CHIP-KNOWN"), busy.db.write() as tx:

@@ -1,12 +1,17 @@
 """A station makes cards: the good way, and every fault that has a way out (printer.md 3.3, 4.2)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import select
 
+from core.errors import Unavailable
+from personalization.chip import CardKey
+from personalization.station_journal import Step
 from personalization.station_outcome import End
 from personalization.station_states import State
 from personalization.tables import PlasticRow, SpoilRow
+from tests.station_bench import ClearKeys, bound
 from tests.station_floor import Bay, floor, nobody
 
 
@@ -32,6 +37,40 @@ def test_two_cards_from_claim_to_hopper(tmp_path: Path) -> None:
             assert (tmp_path / "cards" / card.card_id / "front.png").is_file()
         assert bay.station is not None
         assert bay.station.state is State.READY
+
+
+def test_the_log_names_every_key_by_its_check_value(tmp_path: Path) -> None:
+    with floor(tmp_path, people=1) as (bay,):
+        bay.start()
+        assert bay.turns(nobody)[0].end is End.MADE
+        assert bay.journal is not None
+        (line,) = bay.journal.facts(Step.CHIP, "keys")
+        serial = bay.journal.facts(Step.BIND, "card")[-1]
+    found = dict(item.split("=") for item in line.split())
+    order = replace(bound().chip, card_serial=serial)
+    wanted = {
+        f"{directory.fid:04X}/{spec.type:02X}/{spec.id:02X}": ClearKeys().check_value(
+            order.key(spec)
+        )
+        for directory in order.profile
+        for spec in directory.keys
+        if spec.hsm_usage is not None
+    }
+    assert found == wanted
+    assert len(found) == 13
+
+
+def test_an_hsm_that_is_away_spoils_the_card_and_says_so(tmp_path: Path) -> None:
+    class Away(ClearKeys):
+        def check_value(self, key: CardKey) -> str:
+            raise Unavailable("HSM-GONE", "no answer")
+
+    with floor(tmp_path, people=1) as (bay,):
+        bay.start(keys=lambda _inner: Away())
+        assert bay.station is not None
+        outcome = bay.station.run_once()
+        assert (outcome.end, outcome.code) == (End.SPOILED, "HSM-GONE")
+        assert spoils(bay) == [("CH3", "chip")]
 
 
 def test_a_ribbon_that_ends_spoils_one_card_which_is_remade(tmp_path: Path) -> None:

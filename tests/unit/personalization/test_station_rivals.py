@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from cardos.slot import Slot
 from core import leases
-from core.errors import Unavailable
+from core.errors import DeviceFault, Rejected, Unavailable
+from personalization import floor as office
+from personalization import journal_import, resolution
 from personalization.station_outcome import End
 from personalization.station_states import State
 from personalization.tables import PlasticRow, StationRow, WorkOrderRow
+from tests.floor_bench import SECOND, SUPERVISOR
+from tests.station_bench import blank
 from tests.station_floor import Bay, floor, nobody
 from tests.station_operator import Floor
 
@@ -94,6 +99,55 @@ def test_asleep_with_a_card_inside_and_an_old_token(tmp_path: Path) -> None:
             assert (len(machine.hopper), len(machine.reject_box)) == (0, 1)
             with bay.centre.db.read() as tx:
                 assert tx.scalars(select(WorkOrderRow.state)).one() == "CLAIMED"  # the rival's
+
+
+def test_a_feed_nobody_read_of_is_not_given_away(tmp_path: Path) -> None:
+    """I6, I9: the renewal before the feed announced a line; until it is read the order stays where it is."""
+
+    class LineCut:
+        """The network fails between the renewed claim and the next word."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner, self.writes_left = inner, 1_000
+
+        @contextmanager
+        def write(self) -> Any:
+            if self.writes_left == 0:
+                raise Unavailable("DB-UNAVAILABLE", "away")
+            self.writes_left -= 1
+            with self._inner.write() as tx:
+                yield tx
+
+        def read(self) -> Any:
+            return self._inner.read()
+
+    with floor(tmp_path, people=1, tray=3, out=None) as (bay,):
+        blanks, bay.simulator.machine.feeder[:] = list(bay.simulator.machine.feeder), []
+        lines: list[LineCut] = []
+
+        def cut(inner: Any) -> LineCut:
+            lines.append(LineCut(inner))
+            return lines[-1]
+
+        station = bay.start(db=cut)
+        assert station.run_once().code == "P-F01"  # the board is told, the claim's line is read
+        bay.simulator.machine.feeder[:] = blanks
+        bay.centre.clock.advance(timedelta(minutes=1))
+        lines[0].writes_left = 2  # the board, and the renewal before the feed
+        assert station.run_once().end is End.WAITING
+        assert len(bay.simulator.machine.hopper) == 1
+        claim = station.job.claim if station.job is not None else None
+        assert claim is not None
+        city = bay.centre
+        city.clock.advance(timedelta(minutes=12))
+        with city.db.write() as tx, pytest.raises(Rejected, match="W-JOURNAL-UNREAD"):
+            resolution.declare_lost(tx, city.clock, claim.work_order, SUPERVISOR, SECOND)
+        with city.db.write() as tx:
+            state = resolution.declare_lost(
+                tx, city.clock, claim.work_order, SUPERVISOR, SECOND, journal_gone=True
+            )
+            assert state == "UNCERTAIN"
+            assert not journal_import.unread(tx, "S1")
 
 
 class Absent:
@@ -191,6 +245,40 @@ def test_a_card_at_the_neighbours_reader_stops_both(tmp_path: Path) -> None:
         with first.centre.db.read() as tx:
             reasons = {row.name: row.stop_reason for row in tx.scalars(select(StationRow))}
         assert reasons == {"S1": "S-READER", "S2": "S-READER"}
+
+
+def test_a_card_in_our_reader_before_the_feed_stops_the_station(tmp_path: Path) -> None:
+    """Swapped cables: another station's card would be written with this person's data (printer.md 3.4)."""
+    with floor(tmp_path, people=1, tray=3, out=None) as (bay,):
+        bay.start()
+        bay.slot.insert(blank(b"FOREIGN1"))
+        assert bay.station is not None
+        outcome = bay.station.run_once()
+        assert (outcome.end, outcome.code) == (End.NEEDS_PERSON, "S-READER")
+        assert len(bay.simulator.machine.feeder) == 3
+        bay.slot.remove()
+        bay.centre.clock.advance(timedelta(seconds=10))
+        assert bay.station.run_once().end is End.STOPPED  # whatever it holds, nothing is fed
+        with bay.centre.db.write() as tx:
+            office.clear(tx, bay.centre.clock, "S1", SUPERVISOR)
+        assert bay.station.run_once().end is End.MADE
+
+
+def test_a_reader_that_is_gone_is_told_and_no_blank_is_spent(tmp_path: Path) -> None:
+    class Gone(Slot):
+        def wait(self, present: bool, timeout: float) -> bool:
+            raise DeviceFault("CARD-READER", "unplugged", reader=self.name)
+
+    with floor(tmp_path, people=1, tray=3, out=None) as (bay,):
+        bay.start(reader=lambda inner: Gone(inner.name))
+        assert bay.station is not None
+        for _ in range(2):
+            outcome = bay.station.run_once()
+            assert (outcome.end, outcome.code) == (End.NEEDS_PERSON, "CARD-READER")
+        assert len(bay.simulator.machine.feeder) == 3
+        bay.die()
+        bay.start()
+        assert bay.turns(nobody)[0].end is End.MADE
 
 
 def test_a_foreign_card_is_thrown_out_before_work(tmp_path: Path) -> None:
