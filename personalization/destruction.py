@@ -13,7 +13,7 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from personalization import incidents
-from personalization.states import BatchState, Place, step_card
+from personalization.states import SPOIL_WORDS, BatchState, Place, SpoilCode, step_card
 from personalization.tables import ActRow, BatchRow, PlasticRow, SpoilRow
 from registry import sequences
 from registry.roles import Actor, Role, require, two_persons
@@ -33,10 +33,12 @@ class Emptied:
 
 @dataclass(frozen=True)
 class Destroyed:
-    """One line of an act."""
+    """One line of an act; the reason by its code and in both languages."""
 
     name: str
     reason: str
+    en: str
+    zh: str
 
 
 def empty_box(
@@ -165,8 +167,11 @@ def act_lines(tx: Tx, number: str) -> tuple[ActRow, list[Destroyed]]:
 
 def _line(card: PlasticRow, spoil: SpoilRow | None) -> Destroyed:
     body = None if spoil is None else spoil.body
-    reason = "RECALLED" if spoil is None else spoil.code
-    return Destroyed(card.card_serial or body or card.id, reason)
+    name = card.card_serial or body or card.id
+    if spoil is None:
+        return Destroyed(name, "RECALLED", "called back", "召回")
+    en, zh = SPOIL_WORDS[SpoilCode(spoil.code)]
+    return Destroyed(name, spoil.code, en, zh)
 
 
 def _two(first: Actor, second: Actor) -> None:

@@ -170,27 +170,35 @@ PARCEL_ALLOWED: dict[ParcelState, frozenset[ParcelState]] = {
 
 
 class SpoilCode(StrEnum):
-    """Why a card is waste (section 5)."""
+    """Why a card is waste (section 5); in words: `SPOIL_WORDS`."""
 
-    CH1 = "CH1"  # no ATR
-    CH2 = "CH2"  # authentication failed
-    CH3 = "CH3"  # write failed
-    CH4 = "CH4"  # verify mismatch
-    CH5 = "CH5"  # wrong chip type or lot
-    CH6 = "CH6"  # serial already known
-    PR1 = "PR1"  # ribbon
-    PR2 = "PR2"  # jam
-    PR3 = "PR3"  # head, overheat
-    PR4 = "PR4"  # power loss
-    PR5 = "PR5"  # registration, visual
-    PR6 = "PR6"  # overlay
-    DT1 = "DT1"  # data error found late
-    OP1 = "OP1"  # operator damage
-    QC1 = "QC1"  # QR unreadable
-    QC2 = "QC2"  # photo
-    QC3 = "QC3"  # chip and print differ
-    QC4 = "QC4"  # surface
-    UN1 = "UN1"  # uncertain, resolved as bad
+    CH1, CH2, CH3, CH4, CH5, CH6 = "CH1", "CH2", "CH3", "CH4", "CH5", "CH6"
+    PR1, PR2, PR3, PR4, PR5, PR6 = "PR1", "PR2", "PR3", "PR4", "PR5", "PR6"
+    QC1, QC2, QC3, QC4 = "QC1", "QC2", "QC3", "QC4"
+    DT1, OP1, UN1 = "DT1", "OP1", "UN1"
+
+
+SPOIL_WORDS: dict[SpoilCode, tuple[str, str]] = {  # English, Chinese
+    SpoilCode.CH1: ("chip does not answer", "芯片无应答"),
+    SpoilCode.CH2: ("chip refused authentication", "芯片认证失败"),
+    SpoilCode.CH3: ("chip was not written", "芯片写入失败"),
+    SpoilCode.CH4: ("chip reads back otherwise", "芯片回读不符"),
+    SpoilCode.CH5: ("wrong chip type or lot", "芯片型号或批次不符"),
+    SpoilCode.CH6: ("chip already known", "芯片号重复"),
+    SpoilCode.PR1: ("ribbon", "色带"),
+    SpoilCode.PR2: ("card jam", "卡片卡住"),
+    SpoilCode.PR3: ("print head", "打印头"),
+    SpoilCode.PR4: ("power lost", "断电"),
+    SpoilCode.PR5: ("print out of place", "印刷错位"),
+    SpoilCode.PR6: ("overlay", "保护膜"),
+    SpoilCode.DT1: ("data found wrong", "数据有误"),
+    SpoilCode.OP1: ("damaged by hand", "操作损坏"),
+    SpoilCode.QC1: ("symbol cannot be read", "二维码不可读"),
+    SpoilCode.QC2: ("portrait", "照片"),
+    SpoilCode.QC3: ("chip and print differ", "芯片与印刷不符"),
+    SpoilCode.QC4: ("surface", "卡面"),
+    SpoilCode.UN1: ("was lost sight of", "去向一度不明"),
+}
 
 
 class HasState(Protocol):
