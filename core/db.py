@@ -36,6 +36,7 @@ CHECKPOINT_PAGES = (
 )
 MUTUAL = frozenset({"DeadlockDetected", "SerializationFailure"})
 DEADLOCK = "DB-CONFLICT"
+COMMIT = "COMMIT"
 _QUEUE = text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, 0))")
 
 Tx = Session
@@ -278,7 +279,7 @@ class Kept:
             self._writer.acquire(WRITER_WAIT_SECONDS)
         try:
             begin = "BEGIN IMMEDIATE" if self._db.sqlite else "BEGIN"
-            with self._between(begin, "COMMIT") as tx:
+            with self._between(begin, COMMIT) as tx:
                 yield tx
         except (OperationalError, self._db.engine.dialect.loaded_dbapi.OperationalError) as error:
             raise _away(getattr(error, "orig", error)) from error
@@ -294,6 +295,8 @@ class Kept:
                 cursor.execute(first)
             yield session
             session.flush()
+            if last == COMMIT:  # who listens for an engine's commits hears of these too
+                self._db.engine.dispatch.commit(session.get_bind())
             if last:
                 cursor.execute(last)
         except BaseException:
