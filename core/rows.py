@@ -299,7 +299,8 @@ class Statement:
     def _execute(self, tx: Tx, values: dict[str, Any], fetch: bool) -> tuple[list[Any], _Text, int]:
         if values.keys() != self._names:
             raise TypeError(f"{sorted(self._names)} are wanted, {sorted(values)} were given")
-        tx.flush()
+        if tx.autoflush:
+            tx.flush()
         with _driver(tx, "statement") as (cursor, dialect):
             text = self._texts.get(dialect.name)
             if text is None:
