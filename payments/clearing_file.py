@@ -181,6 +181,7 @@ class Header:
             texts = split(line, _HEAD, 0, LENGTH)
             if (texts[0], texts[1], texts[8], texts[9]) != (FIRST, FORM, CURRENCY, f"{LENGTH:04d}"):
                 raise FileFault("header")
+            number_of(texts[5] + texts[7], 0)
             return cls(
                 texts[2], texts[3].rstrip(), texts[4].rstrip(), texts[5], number_of(texts[6], 0),
                 texts[7],
@@ -276,8 +277,8 @@ def read_file(
     except UnicodeDecodeError:
         raise FileFault("characters") from None
     header = Header.parse(texts[0])
-    stated = (header.sender, header.day, header.kind)
-    if stated != (named.sender, f"{named.day:%Y%m%d}", named.kind):
+    stated = (header.sender, header.day, header.kind, header.number)
+    if stated != (named.sender, f"{named.day:%Y%m%d}", named.kind, named.number):
         raise FileFault("header")
     for number, text in enumerate(texts):
         if len(text) != LENGTH:

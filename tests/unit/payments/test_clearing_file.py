@@ -60,6 +60,8 @@ def _swap(raw: bytes, line: int, at: int, text: bytes) -> bytes:
         ("PC_48880001_20261128_X_01.txt", RAW, "name"),
         ("PC_48880001_20261340_T_01.txt", RAW, "name"),
         ("PC_48880002_20261128_T_01.txt", RAW, "header"),
+        ("PC_48880001_20261128_T_02.txt", RAW, "header"),
+        (NAME, _swap(RAW, 0, 57, b"noon"), "header"),
         (NAME, _swap(RAW, 0, 11, b"PCF02"), "header"),
         (NAME, RAW[:-2], "line length"),
         (NAME, _swap(RAW, 1, LENGTH - 8, b"0"), "digest"),
