@@ -20,11 +20,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from core import events
-from core.clock import Clock
+from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import EvidenceMismatch
 from registry.dormancy import whatif
 from registry.dormancy.tables import BreakerRow, SpellRow
+from registry.exchange.messages import Type
 from registry.exchange.tables import DeadLetterRow, MessageRow, ReconciliationRow
 from registry.indicators import compute
 from registry.indicators.tables import IndicatorRow
@@ -37,9 +38,9 @@ from registry.pilot.works_result import Works
 from registry.points import burst, readiness, training
 from registry.points.places import COUNT
 from registry.points.tables import SecondmentRow
-from registry.residence import fees
-from registry.residence.domain import ChipStatus, Kind
-from registry.residence.tables import ApplicationRow, CardRow, PermitRow
+from registry.residence import burden, fees
+from registry.residence.domain import Hold, Kind, shown_status
+from registry.residence.tables import AccessRow, ApplicationRow, CardRow, HoldRow, PermitRow
 from registry.roles import Actor, Role, require
 from registry.services import gate
 from registry.services.manifest import shipped
@@ -65,7 +66,7 @@ def freeze(tx: Tx, clock: Clock, as_of: date, works: Works = NOTHING_HANDED_IN) 
             zip(
                 TITLES,
                 (
-                    _glance(tx), _indicators(tx), _trial(tx), _dormancy(tx, as_of), _burst(works),
+                    _glance(tx), _indicators(tx), _trial(tx), _dormancy(tx, as_of), _burst(tx, works),
                     _production(tx, as_of, works), _purse(works.purse), _services(tx), _points(tx, clock),
                     _opinions(tx), _risks(tx), _plan(works),
                     _annex(tx, as_of),
@@ -87,15 +88,30 @@ def _count(tx: Tx, *columns: Any) -> list[dict[str, Any]]:
 
 def _glance(tx: Tx) -> list[dict[str, Any]]:
     permits = list(tx.scalars(select(PermitRow)))
+    held: dict[str, set[Hold]] = {}
+    for number, kind in tx.execute(select(HoldRow.permit_no, HoldRow.kind)):
+        held.setdefault(number, set()).add(Hold(kind))
     lines = [
-        *(("status", ChipStatus(one.status).name) for one in permits),
+        *(("permits", "issued") for _ in permits),
+        *(("permits", "card collected") for one in permits if one.handed_over),
+        *(("status", shown_status(held.get(one.permit_no, ()))) for one in permits),
         *(("street", one.address_code[:STREET_DIGITS]) for one in permits),
         *(("week", f"{one.issued_on:%G-W%V}") for one in permits),
         *(("point", one) for one in tx.scalars(select(ApplicationRow.point))),
     ]
+    cost = burden.count(tx)
     return [
-        {"by": by, "value": value, "count": count}
-        for (by, value), count in sorted(Counter(lines).items())
+        *(
+            {"by": by, "value": value, "count": count}
+            for (by, value), count in sorted(Counter(lines).items())
+        ),
+        *(
+            {"what": what, "numerator": n, "denominator": cost.applications}
+            for what, n in (
+                ("visits per application", cost.visits),
+                ("fields typed again per application", cost.typed_again),
+            )
+        ),
     ]
 
 
@@ -126,6 +142,11 @@ def _trial(tx: Tx) -> list[dict[str, Any]]:
         {"what": f"dead letters {one['code']} {one['state']}", "count": one["count"]}
         for one in _count(tx, DeadLetterRow.code, DeadLetterRow.state)
     ]
+    lines += [
+        {"what": f"refused messages, {one['category']}", "count": one["count"]}
+        for one in _count(tx, DeadLetterRow.category)
+    ]
+    lines += _heard(tx)
     subjects, differing = tx.execute(
         select(func.sum(ReconciliationRow.subjects), func.sum(ReconciliationRow.differing))
     ).one()
@@ -142,6 +163,20 @@ def _trial(tx: Tx) -> list[dict[str, Any]]:
         }
     )
     return lines  # fmt: skip
+
+
+def _heard(tx: Tx) -> list[dict[str, Any]]:
+    """On how many days a register said that it was up, of those from its first sign to its last."""
+    days: dict[str, set[date]] = {}
+    for source, at in tx.execute(
+        select(MessageRow.source, MessageRow.recorded_at).where(MessageRow.type == Type.HEARTBEAT)
+    ):
+        days.setdefault(source, set()).add(business_date(at))
+    return [
+        {"what": f"days {source} was up", "numerator": len(heard),
+         "denominator": (max(heard) - min(heard)).days + 1}
+        for source, heard in sorted(days.items())
+    ]  # fmt: skip
 
 
 def _dormancy(tx: Tx, as_of: date) -> list[dict[str, Any]]:
@@ -164,14 +199,18 @@ def _dormancy(tx: Tx, as_of: date) -> list[dict[str, Any]]:
     ]
 
 
-def _burst(works: Works) -> list[dict[str, Any]]:
-    """The pilot district's sizing for a short and a long wave."""
+def _burst(tx: Tx, works: Works) -> list[dict[str, Any]]:
+    """The backlog by week, how long a decision took, and the district's sizing for a short and a long wave."""
     line, home = works.line, rollout.districts()[0]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for days in WAVES:
         daily = burst.cards_a_day(home.people, Fraction(home.share_percent, 100), days)
         rows.append({"days": days, "cards_a_day": daily, "machines": burst.machines(daily, line)})
-    return rows
+    waits = burden.lead_times(tx)
+    for name, share in (("median", 50), ("95 of 100", 95)):
+        wait = waits[-(-len(waits) * share // 100) - 1] if waits else None
+        rows.append({"what": f"working days to a decision, {name}", "count": wait})
+    return [*rows, *(asdict(week) for week in burden.backlog(tx))]
 
 
 def _production(tx: Tx, as_of: date, works: Works) -> list[dict[str, Any]]:
@@ -244,7 +283,14 @@ def _opinions(tx: Tx) -> list[dict[str, Any]]:
 
 
 def _risks(tx: Tx) -> list[dict[str, Any]]:
-    lines = [
+    looks = tx.execute(
+        select(func.count(), func.count().filter(AccessRow.full.is_(True))).select_from(AccessRow)
+    ).one()
+    lines: list[dict[str, Any]] = [
+        {"what": "looks at records, for a purpose and a case", "count": looks[0]},
+        {"what": "of them in full", "count": looks[1]},
+    ]
+    lines += [
         {"what": "open issue", "id": one.id, "severity": one.severity, "system": one.system}
         for one in issues.open_issues(tx)
     ]

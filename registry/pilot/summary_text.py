@@ -6,6 +6,7 @@ Words are data (``report_words.toml``); what has none, codes and names above all
 import tomllib
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 from registry.pilot.summary import Snapshot, columns, digest
@@ -28,9 +29,9 @@ def markdown(snapshot: Snapshot, lang: str = "en") -> str:
     for heading, rows in snapshot["sections"].items():
         number = heading.split()[0]
         lines += [f"## {words()['title'][number] if zh else heading}", ""]
-        if rows:
-            lines += [*_table([_named(row, zh) for row in rows], zh), ""]
-        else:
+        for _, alike in groupby((_named(row, zh) for row in rows), tuple):
+            lines += [*_table(list(alike), zh), ""]  # rows of another form get a table of their own
+        if not rows:
             lines += ["无记录。" if zh else "Nothing was recorded.", ""]
     seal = "数据 SHA-256" if zh else "SHA-256 of the data"
     return "\n".join([*lines, f"{seal}: {digest(snapshot)}", ""])

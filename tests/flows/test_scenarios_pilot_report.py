@@ -1,6 +1,6 @@
 """T23: the summary report is a pure function of a frozen snapshot; one changed fact changes its own cells alone."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -14,6 +14,7 @@ from registry.pilot import issues, parameters, rollout, summary, summary_text
 from registry.pilot.issues import Source, System
 from registry.pilot.purse_result import PurseFigures, go_no_go
 from registry.pilot.works_result import ProductionFigures, Works
+from registry.residence import applications, burden
 from tests.registry_bench import CLERK, OFFICE, REVIEWER, City, city
 
 AS_OF = date(2007, 9, 20)
@@ -156,3 +157,28 @@ def test_production_shows_its_balance_and_its_waste_goes_into_the_plan(town: Cit
     plans = [one["sections"]["12 City-wide plan"][1] for one in (before, after)]
     assert [plan["waste"] for plan in plans] == ["1/50 assumed", "3/10 measured"]
     assert plans[1]["machines"] > plans[0]["machines"]
+
+
+def test_the_report_counts_visits_what_is_typed_again_and_the_backlog() -> None:
+    """SD-02: handed in and returned once is two visits; number, name and dwelling were told by other registers."""
+    town = city(date(2007, 5, 8))
+    with town.db.write() as tx:
+        town.live_and_work(tx, 0, date(2007, 4, 2))
+        town.deliver(tx)
+        acc_no = town.apply(tx, 0)
+        applications.verify(tx, town.clock, acc_no)
+        applications.send_back(tx, town.clock, acc_no, REVIEWER, "address unclear")
+        town.clock.advance(timedelta(days=7))
+        applications.resubmit(tx, town.clock, acc_no, CLERK)
+        applications.approve(tx, town.clock, acc_no, REVIEWER, note="seen")
+        town.apply(tx, 1)  # nobody knows this one yet: what is typed is typed for the first time
+        assert burden.count(tx) == burden.Burden(applications=2, visits=3, typed_again=3)
+        assert burden.backlog(tx) == [
+            burden.Week("2007-W19", 1, 0, 1), burden.Week("2007-W20", 1, 1, 1),
+        ]  # fmt: skip
+        assert burden.lead_times(tx) == [5]
+        frozen = summary.freeze(tx, town.clock, town.today)
+    text = summary_text.markdown(frozen, "en")
+    assert "| visits per application | 3 | 2 |" in text
+    assert "| fields typed again per application | 3 | 2 |" in text
+    assert "| 2007-W20 | 1 | 1 | 1 |" in text
