@@ -1,5 +1,7 @@
-"""Bundles of the shared vectors as files and folders, and lines that are none."""
+"""Bundles of the shared vectors as files and folders; lines, points and verifier keys that are none."""
 
+import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -76,3 +78,28 @@ LINES_THAT_ARE_NONE = [
     (b"{", b"\xef\xbb\xbf{", "LOG-PARSE"),
     (b"{", b"\xff{", "LOG-PARSE"),
 ]
+
+
+def _vkey(name: str, data: bytes) -> str:
+    """A verifier key whose id is right, whatever its name and its data."""
+    key_id = hashlib.sha256(name.encode() + b"\n" + data).hexdigest()[:8]
+    return f"{name}+{key_id}+{base64.b64encode(data).decode()}"
+
+
+ED25519 = b"\x01" + bytes(range(32))
+A_KEY = _vkey("hsm", ED25519)
+KEYS_THAT_ARE_NONE = [
+    _vkey("", ED25519),
+    _vkey("an hsm", ED25519),
+    _vkey("hsm", ED25519[:-1]),
+    _vkey("hsm", ED25519 + b"\0"),
+    _vkey("hsm", b"\x02" + ED25519[1:]),
+    A_KEY.replace("hsm+", "hsn+"),
+    A_KEY + "=",
+]
+POINTS_THAT_ARE_NONE = [
+    (2).to_bytes(32, "little"),  # not on the curve
+    (verifier.P + 3).to_bytes(32, "little"),  # on it, and written a second way
+    (1 | 1 << 255).to_bytes(32, "little"),  # x = 0 has no sign
+]
+BASE64_THAT_IS_NONE = ["QQ", "QR==", "Q Q==", "QQ==\n", "é"]

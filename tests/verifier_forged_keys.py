@@ -207,7 +207,7 @@ def one_ops_file_missing(a):
     (a.folder / "ops" / "2.jsonl").unlink()
 
 
-def rescripted(a, cid):
+def rescripted(a, cid, open_on_the_day=("custodian",)):
     """Make the script again from the steps as they are now, as if it had been so from the beginning."""
     opened = a.body(OPEN, cid=cid)
     steps = [
@@ -216,7 +216,9 @@ def rescripted(a, cid):
     plan = [
         {
             "action": step["action"],
-            "args": {name: said for name, said in step["args"].items() if name != "custodian"},
+            "args": {
+                name: said for name, said in step["args"].items() if name not in open_on_the_day
+            },
         }
         for step in steps
     ]

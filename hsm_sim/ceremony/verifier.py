@@ -207,7 +207,7 @@ def day_of(stamp: str) -> str:
 
 # The walk through the log. A signer is one entry of an attendance or approval list, judged where it stands: `held`
 # is the role on the roster then, `good` None in an attendance list. An agreement has those whose signature counts.
-# Records: a ceremony has line, plan (None: no such script), nested, steps, exceptions {step: line of its excuse},
+# Records: a ceremony has line, plan (None: no such script), steps, exceptions {step: line of its excuse},
 # close; a key has cid, args, result, first and last day, state, and since: its states since the last use line.
 # Twins are people or signing keys enrolled twice, strays ceremony lines outside their ceremony.
 Checkpoint = namedtuple("Checkpoint", "where size root origin signers")  # size -1: no checkpoint
@@ -264,7 +264,7 @@ class Facts:
     def checkpoint(self, where: str, note: bytes, known: Iterable[str]) -> Checkpoint:
         text, signers = read_note(note, known)
         name, size, root = (*text.decode(errors="replace").split("\n"), "", "")[:3]
-        good = signers and text.count(b"\n") == 3 and re.fullmatch("0|[1-9][0-9]{0,15}", size)
+        good = text.count(b"\n") == 3 and re.fullmatch("0|[1-9][0-9]{0,15}", size)
         digest = decode64(root)
         return Checkpoint(where, int(size) if good and len(digest) == 32 else -1, digest.hex(), name, signers)
     def signer(self, line: Line, entry: Any, before: Sequence[Any], signed: bytes = b"") -> Signer:
@@ -328,8 +328,8 @@ class Facts:
         script = parse(text := self.scripts.get(body["script"], b""))
         good = (is_a(script, "script") and canonical(script) == text and sha256(text) == body["script"]
                 and (script["cid"], script["kind"]) == (body["cid"], body["kind"]))
-        nested, plan = self.current.line is not None, script["plan"] if good else None
-        self.current = Record(line=line, plan=plan, nested=nested, steps=[], exceptions={}, close=None)
+        plan = script["plan"] if good else None
+        self.current = Record(line=line, plan=plan, steps=[], exceptions={}, close=None)
         self.ceremonies.append(self.current)
     def act(self, line: Line, cid: int, action: str, args: Any) -> None:
         """What a step, a change of state or an export does to keys."""
@@ -433,7 +433,7 @@ def cer_prev(f: Facts) -> Iterable[Row]:
         last = f.leaves[line.n] if line.type == "ceremony.close" else last
 def cer_open(f: Facts) -> Iterable[Row]:
     """Each ceremony was closed, once, before the next one."""
-    yield from [(c.close is not None and not c.nested, c.line.where, "alone, closed", "open") for c in f.ceremonies]
+    yield from [(c.close is not None, c.line.where, "closed before the next", "open") for c in f.ceremonies]
     yield from [(x.type != "ceremony.close", x.where, "an open ceremony to close", "none") for x in f.strays]
 def cer_script(f: Facts) -> Iterable[Row]:
     """Each ceremony's script is here and unchanged, and there is no other script."""

@@ -6,6 +6,7 @@ from hsm_sim.ceremony import verifier
 from tests.verifier_attacks import ATTACKS, SIGNED_AGAIN
 from tests.verifier_forged_keys import FAIR, KEY_FORGERIES, crashed_in_the_last_interval
 from tests.verifier_forgeries import FORGERIES, exception_excuses_a_step, resigned
+from tests.verifier_near_misses import FAIR_MISSES, NEAR_MISSES
 
 
 def test_honest_control(attack):
@@ -23,14 +24,15 @@ def test_attack(attack, tamper, codes):
 
 
 @pytest.mark.parametrize(
-    ("tamper", "codes"), [pytest.param(t, c, id=t.__name__) for t, c in FORGERIES + KEY_FORGERIES]
+    ("tamper", "codes"),
+    [pytest.param(t, c, id=t.__name__) for t, c in FORGERIES + KEY_FORGERIES + NEAR_MISSES],
 )
 def test_forgery(attack, tamper, codes):
     tamper(attack)
     assert set(codes.split()) <= attack.codes()
 
 
-@pytest.mark.parametrize("change", FAIR, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", FAIR + FAIR_MISSES, ids=lambda change: change.__name__)
 def test_what_is_fair_passes(attack, change):
     change(attack)
     assert attack.codes() == set()

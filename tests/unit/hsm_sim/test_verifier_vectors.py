@@ -12,7 +12,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from core import merkle
 from hsm_sim.ceremony import verifier
 from hsm_sim.ceremony.report import RULES_ZH, bilingual
-from tests.verifier_cases import CEREMONY, FILE, VECTORS, alone, lay_out, patched
+from tests.verifier_cases import (
+    A_KEY,
+    BASE64_THAT_IS_NONE,
+    CEREMONY,
+    ED25519,
+    FILE,
+    KEYS_THAT_ARE_NONE,
+    POINTS_THAT_ARE_NONE,
+    VECTORS,
+    alone,
+    lay_out,
+    patched,
+)
 
 
 def group(name):
@@ -50,6 +62,24 @@ def test_inclusion_proofs_of_the_bundle(proof):
     assert [step.hex() for step in merkle.inclusion_proof(leaves, proof["index"])] == proof["proof"]
     assert verifier.leaf_hash(lines[proof["index"]]) == proof["leaf_hash"]
     assert verifier.tree_root([leaf.hex() for leaf in leaves]) == proof["root"]
+
+
+@pytest.mark.parametrize("text", POINTS_THAT_ARE_NONE, ids=bytes.hex)
+def test_a_point_has_one_spelling(text):
+    """RFC 8032 5.1.3: y below p, on the curve, no sign for x = 0."""
+    assert verifier.point_decode(text) is None
+
+
+@pytest.mark.parametrize("text", BASE64_THAT_IS_NONE)
+def test_base64_has_one_spelling(text):
+    assert verifier.decode64(text) == b""
+
+
+@pytest.mark.parametrize("text", KEYS_THAT_ARE_NONE)
+def test_a_verifier_key_has_a_name_its_own_id_and_one_kind(text):
+    assert verifier.parse_vkey(text) is None
+    name, _, public = verifier.parse_vkey(A_KEY)
+    assert (name, public) == ("hsm", ED25519[1:])
 
 
 @pytest.mark.parametrize(("given", "out"), group("ed25519-verify"))
