@@ -25,13 +25,11 @@ from core.db import Tx, metadata
 from core.errors import NotFound, Rejected
 from core.leases import Lease, LeaseRow
 from core.rows import Insert, Statement
-from personalization import floor, incidents, journal_import, orders, plastic, schedule, stock
+from personalization import floor, incidents, journal_import, late, orders, plastic, schedule, stock
 from personalization.plastic import Spoil
 from personalization.schedule import Loaded
 from personalization.states import (
     BATCH_ALLOWED,
-    IN_WORK,
-    WASTE,
     WORK_ALLOWED,
     BatchState,
     Place,
@@ -90,6 +88,13 @@ class Claim:
     def token(self) -> int:
         """The fencing token, written in every journal line of this card."""
         return self.lease.token
+
+    @property
+    def origin(self) -> plastic.Origin:
+        """Where a card of this claim comes from."""
+        return plastic.Origin(
+            self.work_order, self.token, self.acc_no, self.lot, self.tray, self.batch, self.station
+        )
 
 
 @dataclass(frozen=True)
@@ -270,7 +275,9 @@ def failed(
     seen = seen or Seen()
     row = _owned(tx, claim)
     if row is None or row.state == WorkState.UNCERTAIN:
-        _late(tx, clock, claim, spoil, seen)
+        late.spoiled(
+            tx, clock, claim.origin, claim.operator, spoil, seen.card_serial, seen.chip_serial
+        )
         return None
     if row.state == WorkState.FAILED:
         return None
@@ -296,7 +303,7 @@ def uncertain(tx: Tx, clock: Clock, claim: Claim, reason: str, seen: Seen | None
     seen = seen or Seen()
     row = _owned(tx, claim) or _retaken(tx, clock, claim)
     if row is None:
-        _stray(tx, clock, claim, reason, seen)
+        late.strayed(tx, clock, claim.origin, reason, seen.card_serial, seen.chip_serial)
         return
     if row.state in SETTLED:
         return
@@ -376,32 +383,5 @@ def _making(tx: Tx, clock: Clock, row: WorkOrderRow, claim: Claim, seen: Seen) -
         events.append(
             tx, clock, "work_order.making", row.id, actor=claim.operator, station=claim.station
         )
-    found = [plastic.fed(tx, clock, claim_origin(claim), feed) for feed in range(1, seen.fed + 1)]
+    found = [plastic.fed(tx, clock, claim.origin, feed) for feed in range(1, seen.fed + 1)]
     return found[0]
-
-
-def claim_origin(claim: Claim) -> plastic.Origin:
-    """Where a card of this claim comes from."""
-    return plastic.Origin(
-        claim.work_order, claim.token, claim.acc_no, claim.lot, claim.tray, claim.batch,
-        claim.station,
-    )  # fmt: skip
-
-
-def _late(tx: Tx, clock: Clock, claim: Claim, spoil: Spoil, seen: Seen) -> None:
-    """A station with an old token reports its card: waste, and nothing else changes (I12)."""
-    card = plastic.fed(tx, clock, claim_origin(claim), 1)
-    if card.place in WASTE or card.place == Place.DESTROYED:
-        return
-    note = plastic.bind_if_possible(tx, clock, card, seen.card_serial, seen.chip_serial)
-    plastic.spoil(tx, clock, card, spoil, claim.operator, note)
-    events.append(tx, clock, "card.late", claim.work_order, actor=claim.station, token=claim.token)
-
-
-def _stray(tx: Tx, clock: Clock, claim: Claim, reason: str, seen: Seen) -> None:
-    """A late station does not know where its card is: it stays in the count until two people say."""
-    card = plastic.fed(tx, clock, claim_origin(claim), 1)
-    if card.place not in IN_WORK:
-        return
-    plastic.bind_if_possible(tx, clock, card, seen.card_serial, seen.chip_serial)
-    incidents.begin(tx, clock, incidents.LOST, card.id, reason, claim.station, batch=claim.batch)

@@ -230,3 +230,10 @@ def centre_in(folder: Path, people: int = 4, ordered: int = 0) -> Centre:
         kept.backup(file)
     db = with_vault(Database(f"sqlite:///{folder / 'city.db'}"))
     return Centre(db, FixedClock(START), settled)
+
+
+def loaded_centre(town: Centre) -> Centre:
+    """Three orders released to station S1 with ten blanks."""
+    town.attach("S1", "S2")
+    town.issue(town.release(), "S1", 10)
+    return town
