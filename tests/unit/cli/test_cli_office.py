@@ -207,6 +207,41 @@ def test_an_uncertain_card_is_settled_at_the_prompt(run: Run, town: Centre) -> N
     assert run("queue", "show")["forecast"]["backlog"] == 3
 
 
+def test_waste_leaves_through_box_and_act(run: Run, town: Centre, tmp_path: Path) -> None:
+    (number,) = run("batch", "plan", *OFFICER)["batches"]
+    run("batch", "release", number, *SUPERVISOR)
+    loaded = ("--station", "S1", "--lot", LOT, "--quantity", "10")
+    run("stock", "issue", "--batch", number, *loaded, *KEEPERS)
+    claim = town.claim()
+    waste = town.numbers(claim).card_serial
+    town.spoil(claim)
+    assert len(town.run_all()) == 3
+    two = (*SUPERVISOR, "--with", "keeper Xu:stock_keeper")
+    both = ("--card", waste, "--card", "NOTHING")
+    found = run("stock", "empty-box", "box-S1", *both, *KEEPERS, exit_code=1)
+    assert (found["counted"], found["lacking"], found["unknown"]) == (1, [], ["NOTHING"])
+    punched = ("stock", "destroy", "--card", waste)
+    assert run(*punched, *KEEPERS, exit_code=3)["code"] == "W-BATCH-OPEN"
+    (differs,) = run("incident", "list")["incidents"]
+    run("incident", "sign", differs["incident"], "--decision", "a club card", *two)
+    run("batch", "finish", number, *OPERATOR)
+    for what, counted in (("blanks", "6"), ("good", "3"), ("spoiled", "1")):
+        run("batch", "count", number, "--what", what, "--counted", counted, *KEEPER)
+    run("stock", "return", "--batch", number, "--quantity", "6", *KEEPERS)
+    run("batch", "close", number, *SUPERVISOR)
+    alone = (*KEEPER, "--with", "keeper Song:card_supervisor")
+    assert run(*punched, *alone, exit_code=4)["code"] == "E-SOD"
+    act = run(*punched, *KEEPERS)["act"]
+    papers = [tmp_path / "act.pdf", tmp_path / "again.pdf"]
+    for paper in papers:
+        assert run("report", "act", act, "--pdf", str(paper))["pdf"] == str(paper)
+    assert papers[0].read_bytes() == papers[1].read_bytes()
+    nowhere = tmp_path / "none.pdf"
+    assert run("report", "act", "A2007-9999", "--pdf", str(nowhere), exit_code=3)["code"] == "W-ACT"
+    assert not nowhere.exists()
+    assert run("card", "trace", waste)["card"]["place"] == "DESTROYED"
+
+
 def test_people_read_tables_and_sentences(run: Run, town: Centre) -> None:
     number, _, cards = made_batch(run, town)
     assert number in run("batch", "list", as_json=False)
