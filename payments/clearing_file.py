@@ -47,7 +47,7 @@ _HEX_FIELDS = (
     "algorithm",
     "random",
 )
-_DIGIT_FIELDS = ("day", "received", "made")
+_DIGIT_FIELDS = ("day", "processing", "batch", "trace", "received", "made", "original")
 LOADS, PURCHASES, UNLOADS = frozenset({"40", "41", "42"}), frozenset({"36"}), frozenset({"43"})
 RESULTS = {
     "00": "accepted", "01": "TAC", "02": "duplicate", "03": "amount or limit", "04": "card",
@@ -125,6 +125,8 @@ class Record:
                 raise LineFault(number, name)
         for name in _DIGIT_FIELDS:
             number_of(getattr(record, name), number)
+        if record.kind not in LOADS | PURCHASES | UNLOADS:
+            raise LineFault(number, "kind")
         if record.result not in RESULTS:
             raise LineFault(number, "result")
         return record
@@ -211,11 +213,25 @@ class Sums:
     def of(cls, records: Sequence[Record]) -> Self:
         """Counted from the records themselves."""
 
+        return cls._added([(record.kind, record.amount) for record in records])
+
+    @classmethod
+    def stated(cls, details: Sequence[str]) -> Self:
+        """As the lines state them, a record of wrong form included: its form is judged after the trailer."""
+        amounts = (
+            (line[_KIND_AT : _KIND_AT + 2], line[_AMOUNT_AT : _AMOUNT_AT + 12]) for line in details
+        )
+        return cls._added(
+            [(kind, int(text) if text.isdecimal() else None) for kind, text in amounts]
+        )
+
+    @classmethod
+    def _added(cls, amounts: Sequence[tuple[str, int | None]]) -> Self:
         def side(kinds: frozenset[str]) -> tuple[int, int]:
-            chosen = [record.amount for record in records if record.kind in kinds]
+            chosen = [fen for kind, fen in amounts if kind in kinds and fen is not None]
             return len(chosen), sum(chosen)
 
-        return cls(len(records), *side(LOADS), *side(PURCHASES), *side(UNLOADS))
+        return cls(len(amounts), *side(LOADS), *side(PURCHASES), *side(UNLOADS))
 
 
 @dataclass(frozen=True)
@@ -331,22 +347,17 @@ def _check_trailer(texts: Sequence[str], raw: bytes) -> tuple[list[str], str]:
 
 
 def _check_sums(tail: Sequence[str], details: Sequence[str], at: int) -> None:
-    """Counts and sums as the lines state them: a record's own form is judged later."""
-    found = {LOADS: [0, 0], PURCHASES: [0, 0], UNLOADS: [0, 0]}
-    for line in details:
-        kind, amount = line[_KIND_AT : _KIND_AT + 2], line[_AMOUNT_AT : _AMOUNT_AT + 12]
-        for kinds, sums in found.items():
-            if kind in kinds and amount.isdecimal():
-                sums[0] += 1
-                sums[1] += int(amount)
-    counted = [value for sums in found.values() for value in sums]
-    net = found[LOADS][1] - found[PURCHASES][1] - found[UNLOADS][1]
+    sums = Sums.stated(details)
+    counted = [
+        sums.load_count, sums.load_fen, sums.purchase_count, sums.purchase_fen, sums.unload_count,
+        sums.unload_fen,
+    ]  # fmt: skip
     try:
         stated = [number_of(text, at) for text in tail[2:8]]
         stated_net = unsigned(tail[8], at)
     except LineFault:
         raise FileFault("trailer", at) from None
-    if stated != counted or stated_net != net:
+    if stated != counted or stated_net != sums.net:
         raise FileFault("trailer", at)
 
 
@@ -366,7 +377,4 @@ def returned_file(taken: ClearingFile, results: Sequence[str], made: str) -> byt
         made=made,
     )  # fmt: skip
     details = [lines[number] for number in sorted(lines)]
-    parsed, _ = _records(
-        [line for line in details if line[_RESULT_AT : _RESULT_AT + 2] != FORMAT_WRONG]
-    )
-    return _sealed(header, details, Sums.of(parsed), None)
+    return _sealed(header, details, Sums.stated(details), None)

@@ -1,7 +1,8 @@
 """Clearing files out and in: a closed day as T file, a partner's T file checked and booked, bad records as E file.
 
 A purchase of our cards at a partner's terminals moves the holder's money to ``acquirer:<sender>``, under the same
-name as an upload would have had, so a record that came by both ways is a duplicate.
+name as an upload would have had, so a record that came by both ways is a duplicate. A load or unload moves nothing
+here: without our MAC2 there is none, so the file can only agree with what was booked when it was confirmed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +31,25 @@ from payments.clearing_file import (
     returned_file,
     write_file,
 )
+from payments.decisions import CONFIRMED
 from payments.judging import POSTED, made_at
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
+from payments.purse_data import LOAD_CONFIRMATION, UNLOAD_CONFIRMATION
 from payments.requests import PROCESSING, PURCHASE
 from payments.tables import ClearingFileRow, LoadRow, PurchaseRow, TransferRow
 from payments.tac_checks import Provable, check_tacs
 
 T = TypeVar("T")
 ROWS_A_STATEMENT = 5_000
-BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD, LATE, BAD_COUNTER = "01", "02", "03", "04", "06", "08"
+PROOFS = (LOAD_CONFIRMATION.encode(), UNLOAD_CONFIRMATION.encode())
+TAC_AT, BALANCE_AT = slice(46, 50), slice(50, 54)  # in a proof, its flag included (section 5)
+BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD = "01", "02", "03", "04"
+BAD_TERMINAL, LATE, BAD_COUNTER = "05", "06", "08"
 LETTERS = {
     "D": DUPLICATE,
     "C": BAD_COUNTER,
-    "P": "05",
+    "P": BAD_TERMINAL,
     "T": BAD_TAC,
     "A": BAD_AMOUNT,
     "N": BAD_CARD,
@@ -61,7 +67,7 @@ def export_day(
     )  # fmt: skip
     loads = tx.scalars(
         select(LoadRow)
-        .where(LoadRow.day == day, LoadRow.state == "CONFIRMED")
+        .where(LoadRow.day == day, LoadRow.state == CONFIRMED)
         .order_by(LoadRow.reference)
     )
     purchases = tx.scalars(
@@ -78,12 +84,18 @@ def _stamp(at: datetime) -> str:
     return at.astimezone(SHANGHAI).strftime("%Y%m%d%H%M%S")
 
 
+def _proof(row: LoadRow) -> bytes | None:
+    """The card's SV or UV; an SX says only that the terminal lost sight of the card."""
+    proven = row.evidence is not None and row.evidence[:2] in PROOFS
+    return row.evidence if proven else None
+
+
 def _load_record(profile: HostProfile, row: LoadRow, day: date) -> Record:
-    """The TAC and the balance after it stand in the evidence (SV or UV); "by counter" has neither."""
-    evidence = row.evidence or b""
-    tac, balance = evidence[46:50].hex().upper(), int.from_bytes(evidence[50:54], "big")
-    if len(evidence) < 54:
-        tac, balance = "0" * 8, row.balance
+    """The TAC and the balance after it stand in the card's proof; "by counter" has neither."""
+    tac, balance = "0" * 8, row.balance
+    proof = _proof(row)
+    if proof is not None:
+        tac, balance = proof[TAC_AT].hex().upper(), int.from_bytes(proof[BALANCE_AT], "big")
     return Record(
         0, f"{day:%Y%m%d}", row.kind, PROCESSING[row.kind], profile.acquirer, row.merchant,
         row.terminal, f"{row.batch:06d}", row.trace, _stamp(row.at), row.reference,
@@ -206,13 +218,16 @@ class FileDesk:
         self, tx: Tx, file: ClearingFile, known: Mapping[str, bool], good: Mapping[int, bool]
     ) -> list[str]:
         names = [_name(record) for record in file.records]
+        loads = _confirmed_loads(tx, file.records)
         booked: set[str] = set()
         for part in _blocks(names):
             booked.update(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(part))))
         results: list[str] = []
         for record, name in zip(file.records, names, strict=True):
             result = self._result(record, known, good)
-            if result == ACCEPTED and record.kind in PURCHASES:
+            if result == ACCEPTED and record.kind not in PURCHASES:
+                result = _load_result(record, loads.get((record.asn, int(record.counter, 16))))
+            if result == ACCEPTED:
                 result = DUPLICATE if name in booked else ACCEPTED
                 booked.add(name)
             results.append(result)
@@ -252,6 +267,32 @@ def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[at : at + ROWS_A_STATEMENT]
 
 
+def _confirmed_loads(tx: Tx, records: Sequence[Record]) -> Mapping[tuple[str, int], LoadRow]:
+    """Our confirmed loads and unloads of the cards that the file says loaded, by card and online counter."""
+    asns = sorted({record.asn.lower() for record in records if record.kind not in PURCHASES})
+    return {
+        (row.asn.upper(), row.counter): row
+        for part in _blocks(asns)
+        for row in tx.scalars(
+            select(LoadRow).where(LoadRow.asn.in_(part), LoadRow.state == CONFIRMED)
+        )
+    }
+
+
+def _load_result(record: Record, row: LoadRow | None) -> str:
+    """Whether a load or unload is the one we confirmed; one confirmed by a later counter has no TAC to compare."""
+    if row is None:
+        return BAD_COUNTER
+    if (record.kind, record.amount) != (row.kind, row.amount):
+        return BAD_AMOUNT
+    if record.psam.lower() != row.psam:
+        return BAD_TERMINAL
+    proof = _proof(row)
+    proven = proof is None or record.tac == proof[TAC_AT].hex().upper()
+    covered = (int(record.type, 16), record.made) == (row.type, row.issued)
+    return ACCEPTED if proven and covered else BAD_TAC
+
+
 def _has_tac(record: Record) -> bool:
     return record.kind in PURCHASES
 
@@ -265,7 +306,7 @@ def provable(record: Record) -> Provable:
 
 
 def _name(record: Record) -> str:
-    """The transfer's name: the purse key of 11.3, as an upload has it."""
+    """A record's name: the purse key of 11.3. A purchase's transfer is called so, as an upload has it."""
     parts = (
         record.asn, record.counter, record.type, record.psam, record.terminal_counter, record.tac,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from core.clock import SHANGHAI
 from core.db import Tx
-from payments.columns import join, number_of, signed, split, unsigned
+from payments.columns import LineFault, join, number_of, signed, split, unsigned
 from payments.decisions import CONFIRMED
 from payments.limits import HostProfile
 from payments.matrix import BANK_KINDS
@@ -32,7 +32,7 @@ MAX_LINES = 9_999_999
 
 @dataclass(frozen=True)
 class ComLine:
-    """One line; amounts are twelve digits of fen, fees a sign (C, D) and eleven digits."""
+    """One line; amounts are twelve digits of fen, the five fees a sign (C, D) and eleven digits."""
 
     acquirer: str
     forwarder: str
@@ -78,7 +78,9 @@ class ComLine:
         texts = [text.rstrip() for text in split(line, WIDTHS, number)]
         made = cls(*texts)
         number_of(made.amount, number)
-        for fee in (made.holder_fee, made.receivable, made.payable, made.switch_fee):
+        number_of(made.partial, number)
+        fees = (made.holder_fee, made.receivable, made.payable, made.switch_fee, made.instalment)
+        for fee in fees:
             unsigned(fee, number)
         return made
 
@@ -100,13 +102,15 @@ def com_line(profile: HostProfile, row: LoadRow) -> ComLine:
         receiver=profile.receiver, original_trace="0" * 6, response="00", entry="051",
         receivable=nothing, payable=nothing, switch_fee=nothing, dual="1", sequence="000",
         ability="5", chip_condition="0", original_time="0" * 10, issuer=profile.receiver,
-        region="0", terminal_type="01", eci="", instalment="0" * 12, other="",
+        region="0", terminal_type="01", eci="", instalment=nothing, other="",
     )  # fmt: skip
 
 
 def write_com(profile: HostProfile, rows: Sequence[LoadRow]) -> bytes:
-    """The file of a day: one line a transaction, an unload after its load as they came."""
-    lines = [str(com_line(profile, row)) for row in rows[:MAX_LINES]]
+    """The file of a day: one line a transaction, an unload after its load as they came. Raises ValueError."""
+    if len(rows) > MAX_LINES:
+        raise ValueError("too many transactions for one file")
+    lines = [str(com_line(profile, row)) for row in rows]
     return b"".join(line.encode("ascii") + EOL for line in lines)
 
 
@@ -128,9 +132,18 @@ def export_com(tx: Tx, profile: HostProfile, day: date, number: int = 1) -> tupl
 
 
 def read_com(raw: bytes) -> list[ComLine]:
-    """The lines of a file. Raises LineFault."""
-    texts = raw.decode("ascii", "replace").split(EOL.decode())
-    return [ComLine.parse(text, number) for number, text in enumerate(texts[:-1], 1)]
+    """The lines of a file. Raises LineFault, also for a last line that was cut off."""
+    *lines, rest = raw.split(EOL)
+    if rest:
+        raise LineFault(len(lines) + 1, "end")
+    return [ComLine.parse(_ascii(line, number), number) for number, line in enumerate(lines, 1)]
+
+
+def _ascii(line: bytes, number: int) -> str:
+    try:
+        return line.decode("ascii")
+    except UnicodeDecodeError:
+        raise LineFault(number, "characters") from None
 
 
 def is_unload(line: ComLine) -> bool:

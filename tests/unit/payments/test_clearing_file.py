@@ -155,7 +155,39 @@ def test_a_file_for_somebody_else_is_not_booked(host: LabHost) -> None:
         assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
 
 
-@pytest.mark.parametrize("field", ["tac", "made"])
+def test_a_load_in_a_partners_file_must_be_the_one_we_confirmed(host: LabHost) -> None:
+    _, file = a_day(host)
+    own = file.records[0]
+    records = (
+        own,
+        replace(own, amount=5001),
+        replace(own, psam="100000000999"),
+        replace(own, tac="00000000"),
+        replace(own, made="20261128000000"),
+        replace(own, counter="0009"),
+        own,
+    )
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take("PC_01050000_20261128_T_01.txt", write_file(header, records))
+    assert taken.returned is not None
+    back = read_file(taken.returned_name, taken.returned)
+    assert [(one.number, one.result) for one in back.records] == [
+        (2, "03"), (3, "05"), (4, "01"), (5, "01"), (6, "08"), (7, "02"),
+    ]  # fmt: skip
+    with host.db.read() as tx:
+        assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
+
+
+def test_a_kind_nobody_knows_is_a_wrong_form_and_books_nothing(host: LabHost) -> None:
+    _, file = a_day(host)
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    raw = write_file(header, [replace(file.records[1], kind="22")])
+    found = read_file("PC_01050000_20261128_T_01.txt", raw)
+    assert (found.records, [number for number, _ in found.broken]) == ((), [1])
+
+
+@pytest.mark.parametrize("field", ["tac", "made", "trace"])
 def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost, field: str) -> None:
     _, file = a_day(host)
     header = replace(file.header, sender="01050000", receiver="48880001")
@@ -163,7 +195,7 @@ def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost, field: str) ->
     *lines, tail, _ = good.split(EOL)
     body = EOL.join(lines) + EOL
     value = getattr(file.records[1], field).encode()
-    lines[2] = lines[2].replace(b" %b " % value, b" %b " % (b"X" * len(value)))
+    lines[2] = lines[2].replace(b" %b " % value, b" %b " % (b"X" * len(value)), 1)
     broken = EOL.join(lines) + EOL
     tail = tail.replace(
         hashlib.sha256(body).hexdigest().upper().encode(),
@@ -173,6 +205,10 @@ def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost, field: str) ->
     taken = desk.take("PC_01050000_20261128_T_01.txt", broken + tail + EOL)
     assert (taken.records, taken.bad) == (2, 1)
     assert taken.returned is not None
+    back = read_file(
+        taken.returned_name, taken.returned
+    )  # its sums hold, whatever the record's form
+    assert (back.records, [number for number, _ in back.broken]) == ((), [2])
     assert b" 09 " in taken.returned
 
 

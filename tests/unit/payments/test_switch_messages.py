@@ -120,4 +120,9 @@ def test_a_days_loads_as_a_com_file(tmp_path: Path) -> None:
     assert b"".join(str(line).encode() + b"\r\n" for line in lines) == raw
     with pytest.raises(LineFault, match="separator"):
         read_com(raw.replace(b" 00000000000", b"x00000000000", 1))
+    assert {line.instalment for line in lines} == {"C00000000000"}  # a fee like the other four
+    with pytest.raises(LineFault, match="end"):  # cut off: the last line would be lost unseen
+        read_com(raw[:-40])
+    with pytest.raises(LineFault, match="characters"):
+        read_com(raw.replace(b"48880001", b"4888\xff001", 1))
     host.close()
