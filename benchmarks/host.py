@@ -255,7 +255,8 @@ def _rounds(wanted: argparse.Namespace, folder: Path, closing: ExitStack) -> dic
     if server is not None and wanted.database in ("postgres", "both"):
         pids = (server.pid,)
         nets.append(closing.enter_context(network("postgres", works, folder, server.url(), pids)))
-    for net in nets:  # a terminal's first request puts the keys of its sign-on in force: not part of a load
+    # A terminal's first request puts the keys of its sign-on in force: not part of a load.
+    for net in nets:
         measure(net, *SHAPES[-1], TERMINALS)
     rows: list[Row] = []
     yardsticks: list[dict[str, float]] = []

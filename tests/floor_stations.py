@@ -79,6 +79,7 @@ class ModelStation:
     spoil: Spoil | None = None
     doubt: str = ""
     block: list[str] = field(default_factory=list)
+    spent: set[str] = field(default_factory=set)  # numbers of its own binds, reported or not
     done: tuple[Step, ...] = ()
     claims: dict[tuple[str, int], Claim] = field(
         default_factory=dict
@@ -162,7 +163,8 @@ class ModelStation:
     def _facts(self, step: Step) -> dict[str, str | int]:
         if step is Step.BIND:
             assert self.body is not None
-            serial = self.block.pop(0)
+            serial = next(number for number in self.block if number not in self.spent)
+            self.spent.add(serial)
             self.seen = Seen(self.body.chip, serial)
             return {"chip": self.body.chip, "card": serial}
         if step is Step.EJECT:
@@ -294,7 +296,7 @@ class ModelStation:
             try:
                 work.unfed(tx, self.centre.clock, self.claim)
             except Rejected as refusal:
-                if refusal.code != "LEASE-LOST":
+                if refusal.code not in ("LEASE-LOST", "W-STATE"):  # another's by now, or ended
                     raise
         self._write(Step.DONE, Phase.RESULT)
         self.claim = None
