@@ -86,8 +86,8 @@ class SimulatedBank:
 
     `plan` names faults for the next debits, in order: ``ok``, ``silent`` (nothing done), ``late`` (done, answer
     lost), ``refuse:51``, ``wrong`` (one fen more is taken). `down` refuses everything until it is False.
-    `delay` is called before each debit: a test's barrier, or a sleep for a slow bank. `answers`: what the bank always
-    says of an account, a code of field 39 (``68`` silent, ``91`` down, others a refusal).
+    `delay` is called before each debit: a test's barrier, or a sleep for a slow bank. `answers`: what the bank
+    always says of an account, a code of field 39 (``68`` silent, ``91`` down, others a refusal).
     """
 
     def __init__(
