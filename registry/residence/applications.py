@@ -259,10 +259,7 @@ def _permit(
 
 
 def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None:
-    """Line 8: final, with a reason and the right to object.
-
-    Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL.
-    """
+    """Line 8: final, with a reason, open to objection. Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL."""
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
     _second_person(row, actor)
@@ -297,7 +294,7 @@ def send_back(
 
 
 def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
-    """Line 18: the holder gives up before the card is made. Raises E-ROLE, E-OWN, E-STATE."""
+    """Line 18: given up before the card is made; a new permit ends with it. Raises E-ROLE, E-OWN, E-STATE."""
     require(actor, *SAVERS, Role.HOLDER)
     row = get(tx, tracking)
     if Role.HOLDER in actor.roles:
@@ -307,6 +304,8 @@ def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     if _move(clock, row, State.WITHDRAWN):
         if row.acc_no is not None and not made:
             fees.refund(tx, clock, row.acc_no, "withdrawn", actor.name)
+        if row.permit_no is not None and row.kind == Kind.NEW:
+            permits.give_up(tx, clock, row.permit_no, actor.name)
         events.append(tx, clock, "application.withdrawn", row.acc_no or row.id, actor=actor.name)
 
 

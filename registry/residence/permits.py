@@ -232,3 +232,8 @@ def cancel(tx: Tx, clock: Clock, permit_no: str, actor: Actor, evidence: str) ->
     require(actor, Role.REVIEWER)
     refuse_personal(evidence)
     add_hold(tx, clock, permit_no, Hold.CANCELLED, Cause(actor.name, evidence))
+
+
+def give_up(tx: Tx, clock: Clock, permit_no: str, actor: str) -> None:
+    """CANCELLED: the application was withdrawn before there was a card, and the person may apply again."""
+    add_hold(tx, clock, permit_no, Hold.CANCELLED, Cause(actor, "application withdrawn"))

@@ -267,6 +267,17 @@ def test_loss_and_replacement() -> None:
         assert bound.issue_no == 2
 
 
+def test_who_gave_up_after_the_approval_may_apply_again() -> None:
+    """5.3 line 18: the permit that was never on a card ends, and the next one has a number of its own."""
+    town = city()
+    with town.db.write() as tx:
+        permit_no, _ = town.hold_permit(tx, 0, SINCE)
+        tracking = applications.by_number(tx, acceptance_of(tx, permit_no)).id
+        applications.withdraw(tx, town.clock, tracking, CLERK)
+        assert permits.get(tx, permit_no).status == domain.ChipStatus.CANCELLED
+        assert town.approve(tx, town.apply(tx, 0)) != permit_no
+
+
 def test_status_numbers_rise_by_one_and_carry_evidence() -> None:
     town = city()
     with town.db.write() as tx:
