@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.routing import APIRoute
-from httpx import Response
+from httpx2 import Response
 
 from api.rest import applications as application_routes
 from api.rest import permits as permit_routes
