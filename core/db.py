@@ -106,7 +106,7 @@ class Door:
     def __init__(self, file: str) -> None:
         self._path = f"{file}-door"
         self._file = -1
-        self._shut: Callable[[], object] = int
+        self._shut: Callable[[], object] = lambda: None
 
     def enter(self, timeout: float) -> bool:
         """Whether the file became ours to write within `timeout` seconds."""

@@ -8,8 +8,7 @@ debit between two commits. The terminal does what terminals do: it repeats, and 
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import event, func, select
 
-from core.db import Kept, Tx
 from payments import ledger, messages
 from payments import requests as r
 from payments.field_parts import KindTotal, Totals
@@ -65,20 +63,6 @@ class Outcome:
     problems: list[str]
 
 
-class MortalKept(Kept):
-    """The authorizer's own connections: it says COMMIT to the driver, which no event of SQLAlchemy shows."""
-
-    def __init__(self, db: Any, boundary: Callable[[str], None]) -> None:
-        super().__init__(db, db._writer)
-        self._boundary = boundary
-
-    @contextmanager
-    def write(self) -> Iterator[Tx]:
-        with super().write() as tx:
-            yield tx
-            self._boundary("before a commit")
-
-
 class Day:
     """A terminal and a card against a host that is killed once."""
 
@@ -87,11 +71,8 @@ class Day:
         self.host = LabHost(
             keys, url=f"sqlite:///{folder / 'purse.db'}", books=folder / "bank.jsonl"
         )
-        self.armed = False
         event.listen(self.host.db.engine, "commit", lambda _c: self._boundary("before a commit"))
-        database: Any = self.host.db
-        database.keep = lambda: MortalKept(database, self._boundary)
-        self.host.restart()  # the authorizer takes its connections anew, mortal ones
+        self.armed = False
         self.answers: dict[bytes, bytes] = {}
         self.host.bank.delay = lambda _ref: self._boundary("before the bank's debit")
         self.terminal = self.host.terminal(send=self.send)
