@@ -8,19 +8,15 @@ whenever one of them is at work the time is physics, everything else is ours.
 import statistics
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cardos.pcsc import PcscReader
-from cardos.vpcd import VirtualSlot
 from core.clock import SystemClock
 from personalization.station_outcome import End
 from printer.commands import EvolisPrinter
 from printer.sim.control import PrinterSimulator
-from runtime.pcscd import PrivatePcscd
 from runtime.supervisor import Supervisor
 from tests import station_floor
 
@@ -154,7 +150,7 @@ class TimedDatabase:
 def efficiency(stations: int, cards: int, pcsc: bool, timing: Any) -> dict[str, Any]:
     """One floor at true pace."""
     with TemporaryDirectory() as place, ExitStack() as stack:
-        places = over_pcsc(stack, stations) if pcsc else ()
+        places = station_floor.over_pcsc(stack, stations) if pcsc else ()
         simulators = station_floor.PrinterSimulator
         station_floor.PrinterSimulator = StampedPrinter  # type: ignore[misc]
         stack.callback(setattr, station_floor, "PrinterSimulator", simulators)
@@ -223,14 +219,3 @@ def central_cpu(cards: int) -> dict[str, Any]:
             "cards": cards,
             "database_ms_a_card": round((database.cpu - before) / cards * 1e3, 1),
         }
-
-
-def over_pcsc(stack: ExitStack, stations: int) -> Sequence[tuple[Any, Any]]:
-    """Virtual readers; one pcscd serves sixteen."""
-    daemon = stack.enter_context(PrivatePcscd(readers=-(-stations // 2)))
-    places = []
-    for name, port in list(daemon.slots.items())[:stations]:
-        reader = PcscReader(name)
-        stack.callback(reader.close)
-        places.append((VirtualSlot(("127.0.0.1", port)), reader))
-    return places

@@ -11,6 +11,7 @@ from typing import Any
 
 from cardos.card import Card
 from cardos.slot import Slot
+from cardos.vpcd import VirtualSlot
 from core.clock import FixedClock
 from core.db import Database
 from personalization import artwork
@@ -228,3 +229,19 @@ def chip_of(card: SimCard) -> Card:
     """The simulated chip on a simulated plastic."""
     assert isinstance(card.chip, Card)
     return card.chip
+
+
+def over_pcsc(stack: ExitStack, stations: int) -> Sequence[tuple[Any, Any]]:
+    """A slot and its reader for each station over a private pcscd; one daemon serves sixteen."""
+    from cardos.pcsc import (
+        PcscReader,  # the smart card library may be absent where no test asks for it
+    )
+    from runtime.pcscd import PrivatePcscd
+
+    daemon = stack.enter_context(PrivatePcscd(readers=-(-stations // 2)))
+    places = []
+    for name, port in list(daemon.slots.items())[:stations]:
+        reader = PcscReader(name)
+        stack.callback(reader.close)
+        places.append((VirtualSlot(("127.0.0.1", port)), reader))
+    return places

@@ -27,7 +27,7 @@ from personalization.station_outcome import End, Outcome
 from personalization.tables import PlasticRow, SpoilRow
 from printer.sim.plastic import Place
 from runtime.supervisor import Supervisor
-from tests.station_floor import TEMPLATE, Bay, floor
+from tests.station_floor import TEMPLATE, Bay, floor, over_pcsc
 from tests.station_operator import Floor
 
 # Every fault of printer.md 4.2 that a single floor can meet; F6, F26 and F28 are played elsewhere.
@@ -183,24 +183,10 @@ def main() -> int:
 
     cards, stations = option("--cards", 200), option("--stations", 4)
     with TemporaryDirectory() as place, ExitStack() as stack:
-        places = _over_pcsc(stack, stations) if "--pcsc" in sys.argv else ()
+        places = over_pcsc(stack, stations) if "--pcsc" in sys.argv else ()
         done = soak(Path(place), cards=cards, stations=stations, places=places)
     sys.stdout.write(f"{done}\n")
     return 1 if done.wrong else 0
-
-
-def _over_pcsc(stack: ExitStack, stations: int) -> list[tuple[Any, Any]]:
-    from cardos.pcsc import PcscReader
-    from cardos.vpcd import VirtualSlot
-    from runtime.pcscd import PrivatePcscd
-
-    daemon = stack.enter_context(PrivatePcscd(readers=-(-stations // 2)))
-    places = []
-    for name, port in list(daemon.slots.items())[:stations]:
-        reader = PcscReader(name)
-        stack.callback(reader.close)
-        places.append((VirtualSlot(("127.0.0.1", port)), reader))
-    return places
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Who the applicant is stands in one answer only, `read_applicant`, which needs a 
 """
 
 from base64 import b64decode
+from collections.abc import Callable
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Self
@@ -13,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from api.deps import City, Who
 from api.problems import REFUSALS
-from api.writing import Body, Sending
+from api.writing import Body, Sending, Write
+from core.clock import Clock
 from core.db import Tx
 from registry.residence import access, applications, window
 from registry.residence.access import Purpose
@@ -21,6 +23,7 @@ from registry.residence.domain import Basis, Channel, Kind, PermitType, State
 from registry.residence.persons import PersonData
 from registry.residence.tables import ApplicationRow
 from registry.residence.window import Wish
+from registry.roles import Actor
 
 router = APIRouter(prefix="/api", tags=["applications"], responses=REFUSALS)
 Tracking = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$", description="Tracking id of a draft.")]
@@ -181,23 +184,13 @@ def save_application(sending: Sending, body: DraftIn) -> ApplicationOut:
 @router.post("/applications/{tracking}/submit")
 def submit_application(sending: Sending, tracking: Tracking) -> ApplicationOut:
     """Line 2: sent in. 409 E-MISSING names everything that is missing at once."""
-
-    def act(tx: Tx) -> ApplicationOut:
-        applications.submit(tx, sending.clock, tracking, sending.actor)
-        return _by_tracking(tx, tracking)
-
-    return sending.once(ApplicationOut, None, act)
+    return _moved(sending, applications.submit, tracking, _by_tracking)
 
 
 @router.post("/applications/{tracking}/withdraw")
 def withdraw_application(sending: Sending, tracking: Tracking) -> ApplicationOut:
     """Line 18: the holder gives up before the card is made."""
-
-    def act(tx: Tx) -> ApplicationOut:
-        applications.withdraw(tx, sending.clock, tracking, sending.actor)
-        return _by_tracking(tx, tracking)
-
-    return sending.once(ApplicationOut, None, act)
+    return _moved(sending, applications.withdraw, tracking, _by_tracking)
 
 
 @router.post("/points/{point}/accept", status_code=201)
@@ -222,12 +215,7 @@ def accept_application(sending: Sending, point: PointCode, body: AcceptIn) -> Ap
 @router.post("/applications/{acc_no}/check")
 def check_application(sending: Sending, acc_no: AccNo) -> ApplicationOut:
     """Lines 4 and 5: the registers are asked, and the file goes before a reviewer."""
-
-    def act(tx: Tx) -> ApplicationOut:
-        applications.verify(tx, sending.clock, acc_no, sending.actor)
-        return _by_number(tx, acc_no)
-
-    return sending.once(ApplicationOut, None, act)
+    return _moved(sending, applications.verify, acc_no, _by_number)
 
 
 @router.post("/applications/{acc_no}/decision")
@@ -251,12 +239,7 @@ def decide_application(sending: Sending, acc_no: AccNo, body: DecisionIn) -> App
 @router.post("/applications/{acc_no}/resubmit")
 def resubmit_application(sending: Sending, acc_no: AccNo) -> ApplicationOut:
     """Line 7: the papers are complete now; the clock that stood still goes on."""
-
-    def act(tx: Tx) -> ApplicationOut:
-        applications.resubmit(tx, sending.clock, acc_no, sending.actor)
-        return _by_number(tx, acc_no)
-
-    return sending.once(ApplicationOut, None, act)
+    return _moved(sending, applications.resubmit, acc_no, _by_number)
 
 
 @router.get("/applications")
@@ -289,6 +272,21 @@ def read_applicant(
     with city.db.write() as tx:
         seen = access.look_at_applicant(tx, city.clock, who.actor, purpose, acc_no, full)
     return ApplicantOut(**vars(seen))
+
+
+def _moved(
+    sending: Write,
+    step: Callable[[Tx, Clock, str, Actor], object],
+    name: str,
+    look: Callable[[Tx, str], ApplicationOut],
+) -> ApplicationOut:
+    """A step of the workflow that takes nothing but the application's name, and where it stands then."""
+
+    def act(tx: Tx) -> ApplicationOut:
+        step(tx, sending.clock, name, sending.actor)
+        return look(tx, name)
+
+    return sending.once(ApplicationOut, None, act)
 
 
 def _by_tracking(tx: Tx, tracking: str) -> ApplicationOut:

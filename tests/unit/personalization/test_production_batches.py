@@ -25,16 +25,8 @@ from tests.floor_bench import (
     OTHER_KEEPER,
     SUPERVISOR,
     Centre,
-    copied_centre,
 )
 from tests.office_bench import count_all, run_batch
-
-
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
 
 
 def test_the_planner_does_not_release(town: Centre) -> None:

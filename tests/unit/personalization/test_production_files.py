@@ -157,13 +157,6 @@ def test_a_table_with_another_header_is_refused_as_a_whole(table: Table) -> None
 # -- files out -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
-
-
 def test_work_orders_travel_with_a_manifest(town: Centre) -> None:
     number = town.release()
     with town.db.write() as tx:

@@ -46,11 +46,6 @@ def town() -> Centre:
     return copied_centre()
 
 
-@pytest.fixture
-def busy() -> Centre:
-    return loaded_centre(copied_centre(ordered=3))
-
-
 def state_of(town: Centre, acc_no: str) -> str:
     with town.db.read() as tx:
         return applications.by_number(tx, acc_no).state

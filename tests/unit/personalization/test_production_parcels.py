@@ -33,16 +33,8 @@ from tests.floor_bench import (
     SUPERVISOR,
     Centre,
     centre,
-    copied_centre,
 )
 from tests.office_bench import CLERK, inspect, run_batch
-
-
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
 
 
 def parcel_sent(town: Centre) -> tuple[str, list[Made]]:

@@ -21,16 +21,8 @@ from tests.floor_bench import (
     QC,
     SUPERVISOR,
     Centre,
-    copied_centre,
 )
 from tests.office_bench import GOOD_LOOK, inspect, run_batch
-
-
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
 
 
 def test_qc_passes_a_card_whose_chip_fits_its_symbol(town: Centre) -> None:

@@ -12,7 +12,7 @@ from registry.residence import applications, cards, permits, persons
 from registry.residence.domain import ChipStatus, State
 from registry.roles import Actor, Role
 from registry.settlers import clerk_at
-from tests.floor_bench import OFFICER, OPERATOR, Centre, copied_centre, loaded_centre
+from tests.floor_bench import OFFICER, OPERATOR, Centre, copied_centre
 
 REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
 
@@ -20,11 +20,6 @@ REVIEWER = Actor.of("reviewer Lin", Role.REVIEWER)
 @pytest.fixture
 def town() -> Centre:
     return copied_centre()
-
-
-@pytest.fixture
-def busy() -> Centre:
-    return loaded_centre(copied_centre(ordered=3))
 
 
 def test_an_approved_application_becomes_an_order_once(town: Centre) -> None:

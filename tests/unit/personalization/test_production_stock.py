@@ -20,15 +20,7 @@ from tests.floor_bench import (
     OPERATOR,
     OTHER_KEEPER,
     Centre,
-    copied_centre,
 )
-
-
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
 
 
 def test_a_lot_that_differs_from_its_papers_opens_an_incident(town: Centre) -> None:

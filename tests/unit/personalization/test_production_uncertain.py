@@ -27,16 +27,8 @@ from tests.floor_bench import (
     SECOND,
     SUPERVISOR,
     Centre,
-    copied_centre,
 )
 from tests.office_bench import inspect
-
-
-@pytest.fixture
-def town() -> Centre:
-    made = copied_centre(ordered=3)
-    made.attach("S1")
-    return made
 
 
 def doubtful(town: Centre) -> tuple[work.Claim, Seen]:
