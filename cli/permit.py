@@ -103,11 +103,13 @@ def list_permits(
 
 @app.command("sweep")
 def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """The night's work: the registers' post, then notices, sleeps, wakes. Twice changes nothing. 夜间核查。"""
+    """The night's work: post, overdue steps, notices, sleeps, wakes. Twice changes nothing. 夜间核查。"""
     from rich.console import Console
     from rich.progress import Progress
 
+    from registry import repeats
     from registry.dormancy import engine
+    from registry.residence import watchdog
     from runtime import post
     from runtime.services import build
     from runtime.settings import Settings
@@ -115,6 +117,9 @@ def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     services = build(Settings(data=data))
     try:
         carried = post.carry(services.db, services.clock)
+        with services.db.write() as tx:
+            waiting = watchdog.scan(tx, services.clock)
+            repeats.forget(tx, services.clock)
         with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
             task = bar.add_task("permits", total=None)
 
@@ -127,6 +132,10 @@ def sweep(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     figures = {
         "messages_taken": sum(one.taken for one in carried.values()),
         "messages_refused": sum(one.refused for one in carried.values()),
+        "overdue": waiting.escalated,
+        "reminded": waiting.reminded,
+        "unclaimed": waiting.unclaimed,
+        "drafts_dropped": waiting.dropped,
         "looked_at": swept.looked_at,
         "watched": swept.watched,
         "slept": swept.slept,

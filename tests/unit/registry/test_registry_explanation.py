@@ -1,15 +1,18 @@
 """The duty to explain, objections, shelters, and what follows a long sleep (residence.md 6.3, 6.8)."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from cli.permit import app
 from core import events
+from core.clock import FixedClock
 from core.errors import NotAllowed, Rejected
+from registry import repeats
 from registry.dormancy import engine, explanation, objections
 from registry.dormancy.tables import CancellationCaseRow, SpellRow
 from registry.employment import service as employment
@@ -288,3 +291,22 @@ def test_the_sweep_and_the_what_if_from_the_command_line(tmp_path: Path) -> None
     swept = json.loads(runner.invoke(app, ["sweep", "--json", *folder]).stdout)
     assert (swept["looked_at"], swept["slept"]) == (1, 0)
     assert swept["silent_feeds"] == ["employment", "rental"]  # nobody spoke since 2007
+
+
+def test_the_night_looks_for_what_waits_and_forgets_answers_after_a_week(tmp_path: Path) -> None:
+    services = build(Settings(data=tmp_path))
+    now = services.clock.now()
+    with services.db.write() as tx:
+        for key, days in (("of-last-week", 8), ("of-yesterday", 1)):
+            said = repeats.once(
+                tx, FixedClock(now - timedelta(days=days)), "clerk", key, b"asked", lambda _tx: "{}"
+            )
+            assert said == "{}"
+    services.close()
+    runner, folder = CliRunner(), ["--data", str(tmp_path)]
+    swept = json.loads(runner.invoke(app, ["sweep", "--json", *folder]).stdout)
+    assert (swept["overdue"], swept["drafts_dropped"]) == (0, 0)
+    services = build(Settings(data=tmp_path))
+    with services.db.read() as tx:
+        assert tx.scalars(select(repeats.RepeatRow.key)).all() == ["of-yesterday"]
+    services.close()
