@@ -108,6 +108,7 @@ class _Connection:
     def __init__(self, place: Place, context: ssl.SSLContext, bulk: bool) -> None:
         self.closed = False
         self.under_way: deque[_Waiting] = deque()
+        self.chosen: deque[None] = deque()  # by callers that have not sent yet
         self._length_bytes = BULK_LENGTH_BYTES if bulk else LENGTH_BYTES
         self._limit = MAX_BULK_FRAME if bulk else MAX_FRAME_CONFIGURABLE
         self._sending = Lock()
@@ -129,16 +130,19 @@ class _Connection:
         self._socket.setblocking(False)
 
     def send(self, requests: Sequence[bytes]) -> list[_Waiting]:
-        """Put commands (code and fields) on their way, at most 64 at once."""
-        with self._sending:
-            made, frames = [], []
-            for body in requests:
-                header = f"{self._number % 10**HEADER_LENGTH:0{HEADER_LENGTH}d}".encode("ascii")
-                self._number += 1
-                made.append(_Waiting(header))
-                frames.append(pack(header + body, self._length_bytes, self._limit))
-            self.under_way.extend(made)
-            self._send_all(b"".join(frames))
+        """Put commands (code and fields) on their way, at most 64 at once, for one caller who chose us."""
+        try:
+            with self._sending:
+                made, frames = [], []
+                for body in requests:
+                    header = f"{self._number % 10**HEADER_LENGTH:0{HEADER_LENGTH}d}".encode("ascii")
+                    self._number += 1
+                    made.append(_Waiting(header))
+                    frames.append(pack(header + body, self._length_bytes, self._limit))
+                self.under_way.extend(made)
+                self._send_all(b"".join(frames))
+        finally:
+            self.chosen.pop()
         return made
 
     def _send_all(self, data: bytes) -> None:
@@ -170,8 +174,12 @@ class _Connection:
 
     @property
     def stale(self) -> bool:
-        """Closed by us, or something to read although nothing is under way: the HSM closed it."""
-        return self.closed or (not self.under_way and self._ready(select.POLLIN, 0))
+        """Closed by us, or something to read although nothing is under way: the HSM closed it.
+
+        Nor is anybody about to send, whose answer could come while we look.
+        """
+        idle = not self.chosen and not self.under_way
+        return self.closed or (idle and self._ready(select.POLLIN, 0))
 
     def wait(self, waiting: _Waiting) -> bytes:
         """The answer's body; reads for everybody whose answer comes before."""
@@ -254,8 +262,8 @@ class TcpHsm:
         answers: list[R] = []
         for start in range(0, len(requests), MAX_IN_FLIGHT):
             part = requests[start : start + MAX_IN_FLIGHT]
-            connection = self._connection(part[0])
             bodies = [one.code.encode("ascii") + one.encode() for one in part]
+            connection = self._connection(part[0])
             under_way = connection.send(bodies)
             bodies = [connection.wait(waiting) for waiting in under_way]
             for request, waiting, body in zip(part, under_way, bodies, strict=True):
@@ -330,7 +338,7 @@ class TcpHsm:
         raise HsmForbidden("HSM-ROLE", f"{request.code} needs one of {list(request.roles)}")
 
     def _connection(self, request: Request[R]) -> _Connection:
-        """An open connection of the role; requests with a handle always take the first one (R-13)."""
+        """An open connection of the role, to send on once; requests with a handle always take the first (R-13)."""
         role, bulk = self._role(request), request.bulk
         place = self._bulk if bulk else self._place
         if place is None:
@@ -340,12 +348,13 @@ class TcpHsm:
             for stale in [one for one in found if one.stale]:
                 stale.fail("closed by the HSM")
                 found.remove(stale)
-            if request.on_one_connection and found:
-                return found[0]
             idle = min(found, key=lambda one: len(one.under_way), default=None)
-            if idle is None or (idle.under_way and len(found) < self._pool):
+            if request.on_one_connection and found:
+                idle = found[0]
+            elif idle is None or (idle.under_way and len(found) < self._pool):
                 idle = _Connection(place, self._contexts[role], bulk)
                 found.append(idle)
+            idle.chosen.append(None)
             return idle
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The HSM as a process: mutual TLS, roles by certificate, a clean end whoever ends it."""
 
 import json
+import select
 import socket
 import ssl
 import subprocess
@@ -21,6 +22,7 @@ from hsm_sim.ceremony import verifier
 from hsm_sim.certificates import make_certificates
 from hsm_sim.client import Role
 from hsm_sim.device import Hsm
+from hsm_sim.frame import HEADER_LENGTH, pack
 from hsm_sim.launch import HsmProcess, start_hsm
 from hsm_sim.tcp import ClientTls, TcpHsm, roles_of
 from tests.hsm_bench import CARD, LOT, HsmCity, give_certificates, hold
@@ -74,6 +76,17 @@ def test_many_threads_share_one_client(served: Served) -> None:
 
     with served.client(Role.MONITOR) as hsm, ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, range(8)))
+
+
+def test_a_connection_is_kept_for_who_chose_it(served: Served) -> None:
+    """One caller's answer may come while another looks at the pool: that is no sign of a closed connection."""
+    ask = generic.Echo(b"soon")
+    with served.client(Role.MONITOR) as hsm:
+        chosen = hsm._connection(ask)
+        chosen._send_all(pack(b"0" * HEADER_LENGTH + ask.code.encode() + ask.encode()))
+        assert chosen._ready(select.POLLIN, seconds=10)
+        assert hsm._connection(ask) is chosen
+        assert not chosen.closed
 
 
 def test_an_answer_fits_into_a_frame(served: Served) -> None:
