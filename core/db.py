@@ -21,6 +21,7 @@ from sqlalchemy import Connection, DateTime, Engine, MetaData, create_engine, ev
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import TypeDecorator
 
@@ -34,7 +35,7 @@ CACHE_KIB = 16_384  # SQLite's own 2 MB spills in the middle of a batch
 CHECKPOINT_PAGES = (
     8_000  # 32 MB of log: a checkpoint stops one commit in hundreds, not one in twenty
 )
-MUTUAL = frozenset({"DeadlockDetected", "SerializationFailure"})
+MUTUAL = frozenset({"DeadlockDetected", "SerializationFailure", "StaleDataError"})
 DEADLOCK = "DB-CONFLICT"
 COMMIT = "COMMIT"
 _QUEUE = text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, 0))")
@@ -228,8 +229,8 @@ class Database:
                 if self.sqlite:
                     session.connection(execution_options={"citycard_immediate": True})
                 yield session
-        except OperationalError as error:
-            raise _away(error.orig) from error
+        except (OperationalError, StaleDataError) as error:
+            raise _away(getattr(error, "orig", error)) from error
         finally:
             if self._writer is not None:
                 self._writer.release()
@@ -245,7 +246,7 @@ class Database:
 
 
 def _away(error: BaseException | None) -> Unavailable:
-    """Of two transactions that wait for each other the database ends one: that one may begin again."""
+    """Of two transactions that wait for each other, or changed the same row, one is ended and may begin again."""
     kind = type(error).__name__
     return Unavailable(DEADLOCK if kind in MUTUAL else "DB-UNAVAILABLE", kind)
 
@@ -364,13 +365,11 @@ def _file_of(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+        return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True, hide_parameters=True)
     options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
-    if url in ("sqlite://", "sqlite:///:memory:"):
-        options["poolclass"] = (
-            StaticPool  # one connection, or each would see its own empty database
-        )
-    engine = create_engine(url, **options)
+    if url in ("sqlite://", "sqlite:///:memory:"):  # else each connection saw a database of its own
+        options["poolclass"] = StaticPool
+    engine = create_engine(url, hide_parameters=True, **options)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from core import events, leases
 from core.clock import FixedClock
@@ -54,6 +55,15 @@ def test_a_kept_connection_commits_and_rolls_back_as_any_other(
     with kept.read() as tx:
         assert tx.scalars(seen).all() == ["order-2", "order-3"]
     kept.close()
+
+
+def test_a_statements_values_do_not_stand_in_its_error(db: Database) -> None:
+    with pytest.raises(IntegrityError) as told, db.write() as tx:
+        for _ in range(2):
+            tx.add(events.CursorRow(reader="Zhang Wei", seq=1))
+            tx.flush()
+            tx.expunge_all()
+    assert "Zhang Wei" not in str(told.value)
 
 
 def test_instants_come_back_aware_and_in_utc(db: Database, clock: FixedClock) -> None:

@@ -8,9 +8,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from core.db import DEADLOCK, Database, Tx
-from core.errors import CityError, Rejected
+from core.errors import CityError, Rejected, Unavailable
 from registry import repeats
 from registry.dormancy import engine
 from registry.dormancy.tables import NoticeRow
@@ -21,7 +22,7 @@ from registry.exchange.tables import InboxRow, MessageRow
 from registry.rental import service as rental
 from registry.residence import applications, permits, persons
 from registry.residence.domain import Basis, Hold
-from registry.residence.tables import PersonRow, StatusEventRow
+from registry.residence.tables import ApplicationRow, PersonRow, StatusEventRow
 from tests.registry_bench import CLERK, City, city, person_data
 
 WRITERS = 4
@@ -75,6 +76,18 @@ def test_a_new_worker_is_hired_twice_and_registered_once(town: City) -> None:
     assert together(town, hire) == {"done": 1, "E-OVERLAP": WRITERS - 1}
     with town.db.read() as tx:
         assert tx.query(WorkerRow).count() == 1
+
+
+def test_an_application_that_changed_beneath_a_decision_is_a_conflict(town: City) -> None:
+    with town.db.write() as tx:
+        town.live_and_work(tx, 0, SINCE)
+        town.deliver(tx)
+        acc_no = town.apply(tx, 0)
+    with pytest.raises(Unavailable, match=DEADLOCK), town.db.write() as tx:
+        row = applications.by_number(tx, acc_no)
+        changed = update(ApplicationRow).values(row_version=ApplicationRow.row_version + 1)
+        tx.execute(changed, execution_options={"synchronize_session": False})
+        row.reason = "decided on what it was before"
 
 
 def test_messages_about_one_person_are_numbered_without_a_gap(town: City) -> None:
