@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.db import Tx
     from personalization.station_outcome import Outcome
+    from personalization.tables import StationRow
     from runtime.services import Services
     from runtime.station_line import Machine, Setup
 
@@ -186,18 +187,34 @@ def status(
     )  # fmt: skip
 
 
-def _seen(tx: "Tx", row: "object", silent: set[str]) -> dict[str, object]:
+def _seen(tx: "Tx", row: "StationRow", silent: set[str]) -> dict[str, object]:
     from personalization import floor
-    from personalization.tables import StationRow
 
-    assert isinstance(row, StationRow)
     good, spoiled = floor.cards_today(tx, row.name)
     return {
         "station": row.name, "state": "SILENT" if row.name in silent else row.state, "good": good,
         "spoiled": spoiled, "ribbon_left": row.ribbon_left, "operator": row.operator,
         "printer": row.printer_serial, "reader": row.reader, "stopped": row.stop_reason,
-        "draining": row.draining, "sentence": row.sentence,
+        "draining": row.draining, "sentence": _next_step(row, row.name in silent),
     }  # fmt: skip
+
+
+def _next_step(row: "StationRow", is_silent: bool) -> str:
+    """What holds the station back comes before what it said last."""
+    from core.errors import Rejected
+    from core.faults import catalogue, explain
+
+    if is_silent:
+        held = Rejected("W-SILENT", station=row.name)
+    elif row.stop_reason in catalogue():
+        held = Rejected(row.stop_reason)
+    elif row.stop_reason:
+        held = Rejected("W-STOPPED", station=row.name, reason=row.stop_reason)
+    elif row.draining:
+        held = Rejected("W-DRAINING", station=row.name)
+    else:
+        return row.sentence
+    return " ".join(explain(held, language()))
 
 
 @app.command("start")

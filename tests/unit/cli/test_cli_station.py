@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from core.clock import SystemClock
 from core.db import Database
 from core.errors import DeviceFault
 from personalization import artwork
+from personalization.floor import SILENT_AFTER
 from personalization.station_states import State
+from personalization.tables import StationRow
 from printer.sim.control import PrinterSimulator
 from printer.sim.plastic import SimCard
 from runtime.station_line import Setup, attached, pair
@@ -72,14 +75,31 @@ def test_from_attach_to_drain(town: Centre, run: Run, machine: PrinterSimulator)
     shown = run("status")["stations"]
     assert [(row["station"], row["reader"]) for row in shown] == [("S1", "front")]
     run("stop", "S1", *OPERATOR, "--reason", "smell of smoke")
-    assert run("status", "S1")["stations"][0]["stopped"] == "smell of smoke"
+    held = run("status", "S1")["stations"][0]
+    assert held["stopped"] == "smell of smoke"
+    assert held["sentence"].startswith("Station S1 is stopped (smell of smoke). A supervisor")
     run("start", "S1", *OPERATOR, ends=4)  # a supervisor must clear it
     run("start", "S1", *SUPERVISOR)
     run("drain", "S1", *OPERATOR)
-    assert run("status", "S1")["stations"][0]["draining"] is True
+    held = run("status", "S1")["stations"][0]
+    assert held["draining"] is True
+    assert "citycard station attach S1" in held["sentence"]
     run("start", "S1", *OPERATOR)
     assert run("status", "S1")["stations"][0]["draining"] is False
     run("status", "S7", ends=3)
+
+
+def test_a_silent_station_says_what_to_do(
+    town: Centre, run: Run, machine: PrinterSimulator
+) -> None:
+    run("attach", "S1", *OPERATOR, "--printer", machine.url, "--reader", "front")
+    with town.db.write() as tx:
+        station = tx.get_one(StationRow, "S1")
+        station.seen_at = SystemClock().now() - SILENT_AFTER - timedelta(seconds=1)
+    seen = run("status", "S1")["stations"][0]
+    assert seen["state"] == "SILENT"
+    assert "citycard station run S1" in seen["sentence"]
+    assert "declare-lost" in seen["sentence"]
 
 
 def test_maintenance(town: Centre, run: Run, machine: PrinterSimulator) -> None:
