@@ -29,8 +29,25 @@ def percent(numerator: int, denominator: int) -> str:
     """
     if not denominator:
         return ""
-    hundredths = 10_000 * numerator // denominator
-    return f"{hundredths // 100}.{hundredths % 100:02d} %"
+    whole, part = divmod(_hundredths(numerator, denominator), 100)
+    return f"{whole}.{part:02d} %"
+
+
+def trend(now: tuple[int, int], before: tuple[int, int] | None) -> str:
+    """Percentage points since the value before, of the shares as shown; empty where either has no denominator.
+
+    >>> trend((79_999, 100_000), (4, 5))
+    '-0.01'
+    """
+    if before is None or not (now[1] and before[1]):
+        return ""
+    change = _hundredths(*now) - _hundredths(*before)
+    whole, part = divmod(abs(change), 100)
+    return f"{'-' if change < 0 else '+'}{whole}.{part:02d}"
+
+
+def _hundredths(numerator: int, denominator: int) -> int:
+    return 10_000 * numerator // denominator
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from statistics import median_low
@@ -11,7 +12,7 @@ from statistics import median_low
 from sqlalchemy import select
 
 from core import events
-from core.clock import Clock
+from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import Rejected
 from core.ids import uuid7
@@ -47,6 +48,15 @@ class Cause(StrEnum):
     TECHNIQUE = "TECHNIQUE"
     WORKFLOW = "WORKFLOW"
     RULE = "RULE"
+
+
+@dataclass(frozen=True)
+class Week:
+    """An ISO week, ``2007-W23``, and how many issues it brought and ended."""
+
+    name: str
+    raised: int
+    closed: int
 
 
 def raise_issue(
@@ -113,6 +123,17 @@ def by_cause(tx: Tx) -> dict[str, int]:
     rows = tx.scalars(select(IssueRow.cause).where(IssueRow.closed_at.is_not(None)))
     found = Counter(cause for cause in rows if cause)
     return {cause.value: found[cause] for cause in Cause}
+
+
+def by_week(tx: Tx) -> list[Week]:
+    """The weekly trend, from the first week in which one was raised; weeks without any are left out."""
+    raised: Counter[str] = Counter()
+    closed: Counter[str] = Counter()
+    for entered, ended in tx.execute(select(IssueRow.raised_at, IssueRow.closed_at)):
+        raised[f"{business_date(entered):%G-W%V}"] += 1
+        if ended is not None:
+            closed[f"{business_date(ended):%G-W%V}"] += 1
+    return [Week(name, raised[name], closed[name]) for name in sorted({*raised, *closed})]
 
 
 def get(tx: Tx, issue: str) -> IssueRow:

@@ -47,6 +47,7 @@ from registry.settlers import Settler, apply_for_permit, point_for
 SECOND = Actor.of("pilot office, second desk", Role.PILOT_OFFICE)
 APPLY, APPROVE = date(2007, 5, 8), date(2007, 5, 14)
 AFTER = timedelta(days=3)  # days for the last new job to be heard of
+SUNDAY, WEEK = 7, timedelta(days=7)
 OFFICE_DAYS = (DUE, APPLY, APPROVE, LAST)
 COMPARE_EVERY = 14  # days of the watch between two comparisons of the registers
 NIGHT = timedelta(hours=13)  # from the offices' morning to the comparison
@@ -107,6 +108,8 @@ def rehearse(db: Database, world: World, progress: Progress) -> Rehearsed:
         rehearsal.live(day)
         if day == DUE:
             rehearsal.measure_preparation()
+        if day > DUE and day.isoweekday() == SUNDAY:
+            rehearsal.measure_week(day)
         progress(day.isoformat(), number, days)
     rehearsal.last_night()
     rehearsal.measure_trial()
@@ -274,6 +277,17 @@ class _Rehearsal:
                 *compute.addresses(tx, DUE),
                 *compute.points(tx, self._clock, DUE),
             ]
+
+    def measure_week(self, sunday: date) -> None:
+        """Both clocks of the week before, when the three days of its last event are over."""
+        ended = sunday - WEEK
+        began = ended - WEEK + timedelta(days=1)
+        with self._db.write() as tx:
+            for found in (
+                compute.employment_timeliness(tx, began, ended),
+                compute.rental_timeliness(tx, began, ended),
+            ):
+                values.keep(tx, self._clock, found)
 
     def last_night(self) -> None:
         """The night after the last repair: nothing may differ any more, and the monitors look once more."""

@@ -29,7 +29,7 @@ from registry.exchange.messages import Type
 from registry.exchange.tables import DeadLetterRow, MessageRow, ReconciliationRow
 from registry.indicators import compute
 from registry.indicators.tables import IndicatorRow
-from registry.indicators.values import percent
+from registry.indicators.values import percent, trend
 from registry.parameters import PILOT
 from registry.pilot import issues, parameters, publicity, rollout, stages
 from registry.pilot.purse_result import PurseFigures, go_no_go
@@ -121,16 +121,22 @@ def _indicators(tx: Tx) -> list[dict[str, Any]]:
             IndicatorRow.indicator, IndicatorRow.scope, IndicatorRow.as_of
         )
     )
-    return [
-        {
-            "indicator": row.indicator, "as_of": row.as_of.isoformat(), "scope": row.scope,
-            "numerator": row.numerator, "denominator": row.denominator,
-            "share": percent(row.numerator, row.denominator), "method": row.method,
-            "interval": "" if row.low is None or row.high is None else f"{row.low:.4f}-{row.high:.4f}",
-            "target": row.target_percent, "verdict": row.verdict, "source": row.source,
-        }
-        for row in rows
-    ]  # fmt: skip
+    lines: list[dict[str, Any]] = []
+    before: dict[tuple[str, str], tuple[int, int]] = {}  # the value one line up, of the same series
+    for row in rows:
+        series, now = (row.indicator, row.scope), (row.numerator, row.denominator)
+        lines.append(
+            {
+                "indicator": row.indicator, "as_of": row.as_of.isoformat(), "scope": row.scope,
+                "numerator": row.numerator, "denominator": row.denominator,
+                "share": percent(*now), "trend": trend(now, before.get(series)),
+                "method": row.method,
+                "interval": "" if row.low is None or row.high is None else f"{row.low:.4f}-{row.high:.4f}",
+                "target": row.target_percent, "verdict": row.verdict, "source": row.source,
+            }
+        )  # fmt: skip
+        before[series] = now
+    return lines
 
 
 def _trial(tx: Tx) -> list[dict[str, Any]]:
@@ -162,7 +168,12 @@ def _trial(tx: Tx) -> list[dict[str, Any]]:
             "count": None if median is None else int(median.total_seconds()),
         }
     )
-    return lines  # fmt: skip
+    for week in issues.by_week(tx):
+        lines += [
+            {"what": f"issues raised in {week.name}", "count": week.raised},
+            {"what": f"issues closed in {week.name}", "count": week.closed},
+        ]
+    return lines
 
 
 def _heard(tx: Tx) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from core import events
-from core.clock import FixedClock
+from core.clock import FixedClock, business_date
 from core.errors import EvidenceMismatch, NotAllowed, Rejected
 from registry.indicators import values
 from registry.indicators.statistics import Method
@@ -68,12 +68,30 @@ def test_t23_one_changed_fact_changes_its_own_cells(town: City) -> None:
     assert summary.digest(before) != summary.digest(after)
 
 
+def test_every_indicator_shows_where_it_goes(town: City) -> None:
+    with town.db.write() as tx:
+        for days, timely in ((14, 90), (7, 96), (0, 93)):
+            day = AS_OF - timedelta(days=days)
+            values.keep(tx, town.clock, value("R3", day, timely, 101, "a test", Method.CENSUS))
+    rows = [row for row in frozen(town)["sections"]["2 Indicators"] if row["indicator"] == "R3"]
+    assert [(row["share"], row["trend"]) for row in rows] == [
+        ("89.10 %", ""), ("95.04 %", "+5.94"), ("92.07 %", "-2.97"),
+    ]  # fmt: skip
+
+
 def test_t23_an_issue_and_a_value_show_where_they_belong(town: City) -> None:
     before = frozen(town)
     with town.db.write() as tx:
         issues.raise_issue(tx, town.clock, Source.POINT, System.CARD, 2, "the reader is slow")
     after = frozen(town)
-    assert {key[0] for key in changed(before, after)} == {"11 Risks and open issues"}
+    assert {key[0] for key in changed(before, after)} == {
+        "3 Trial run of the three systems", "11 Risks and open issues",
+    }  # fmt: skip
+    week = f"{business_date(town.clock.now()):%G-W%V}"
+    assert after["sections"]["3 Trial run of the three systems"][-2:] == [
+        {"what": f"issues raised in {week}", "count": 1},
+        {"what": f"issues closed in {week}", "count": 0},
+    ]
     with town.db.write() as tx:
         change = parameters.propose(tx, town.clock, "fee_new_fen", 1_000, AS_OF, "paper 9", OFFICE)
     assert changed(after, frozen(town)) == {}  # one person alone changes nothing

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others(
         "report.json",
     ):
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_both_clocks_are_measured_every_week(clean: tuple[Path, pilot_run.Outcome]) -> None:
+    out, _ = clean
+    rows = json.loads((out / "report.json").read_text("utf-8"))["sections"]["2 Indicators"]
+    for indicator in ("E3", "R3"):
+        days = [date.fromisoformat(row["as_of"]) for row in rows if row["indicator"] == indicator]
+        *weeks, last = days
+        assert last == world.LAST
+        assert {day.isoweekday() for day in weeks} == {7}
+        assert len(weeks) == (weeks[-1] - weeks[0]).days // 7 + 1 >= 18
 
 
 def test_the_report_speaks_both_languages(clean: tuple[Path, pilot_run.Outcome]) -> None:
