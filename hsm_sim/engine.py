@@ -24,6 +24,9 @@ from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
+WRONG_MESSAGE = (
+    "F8"  # a wrong message MAC around a card's evidence: the client's failure, not the card's
+)
 METERED = (Rate.EXPORT, Rate.BULK, Rate.INDEX)  # counted before the command
 UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (
@@ -235,6 +238,8 @@ class Engine:
             self.hsm.note_compromised(client, compromised)
         elif frame.error == "01":
             self.hsm.limiter.note_failure(client.name, work.lineage, self._card(frame))
+        elif frame.error == WRONG_MESSAGE:
+            self.hsm.limiter.note_failure(client.name, "", "")
         elif frame.error in FAILURES:
             self.hsm.limiter.note_pin_failure(client.name)
         elif frame.error == OK:

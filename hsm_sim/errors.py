@@ -68,6 +68,7 @@ MEANINGS: dict[str, tuple[type[CityError], str]] = {
     "F5": (HsmRejected, "unknown or expired handle"),
     "F6": (HsmRejected, "quota of batch, key or channel used up"),
     "F7": (HsmRejected, "key outside its validity dates"),
+    "F8": (HsmMismatch, "the message's own MAC is wrong; nothing in it was looked at"),
     "F9": (HsmBusy, "HSM locked"),
 }
 

@@ -137,6 +137,9 @@ RULES: dict[type[Request[Any]], Rule] = {
     ),
     purse.CheckLoad: _purse("11", CHECKING),
     purse.Load: _purse("11"),
+    purse.LoadOnLine: Rule(
+        {"master": _master("11"), "key": KeyRule(("M1", "M3"), "CN")}, Rate.VERIFY, card="factors"
+    ),
     purse.CheckLoadTac: _purse("12", CHECKING),
     purse.CheckPurchaseTac: _purse("12", CHECKING),
     purse.CheckLimitTac: _purse("12", CHECKING),

@@ -74,6 +74,33 @@ class Load(_WithMac1[bytes]):
 
 
 @dataclass(frozen=True)
+class LoadOnLine(_WithMac1[tuple[bytes, bytes]]):
+    """`4G` (ours, ADR 0011): a load whose request and answer have a field 64; one command for `M8`, `40` and `M6`.
+
+    `seal` is field 64 over `asked` as it stands in the request: 8 ASCII characters, with `algorithm` 1 and 3 the
+    leftmost 4 bytes as hex. Only when it is right is MAC1 looked at, only when that is right too is MAC2 made.
+    MAC2 goes into the answer `told` at `place`; back come MAC2 and field 64 over `told`. A wrong `seal` is HSM-F8
+    and counts for no card, a wrong MAC1 is HSM-01.
+    """
+
+    code = "4G"
+    layout = Layout(
+        f"algorithm:[13C] key:KEY asked:4L seal:8B {_ONLINE} amount:8I type:2H terminal:12H mac1:8H {_WHEN} "
+        "told:4L place:4I"
+    )
+    answer = Layout("mac2:8H seal:8B")
+
+    date: bytes
+    time: bytes
+    algorithm: str
+    key: str
+    asked: bytes
+    seal: bytes
+    told: bytes
+    place: int
+
+
+@dataclass(frozen=True)
 class Unload(Load):
     """`4A`: the same for an unload."""
 

@@ -4,6 +4,7 @@ The order of one batch::
 
     parse -> read once -> check MACs (HSM) -> decide (HSM, in step) -> write once, seal (HSM) meanwhile -> send
 
+A load whose answer can be foretold is checked, decided and sealed by one HSM command (`proposals`).
 A request with a bank leg is held by that write and answered by `finish` when the bank has spoken. Nothing
 leaves before its commit. It owns its HSM and database, and holds no transaction while it asks the HSM.
 """
@@ -11,13 +12,14 @@ leaves before its commit. It owns its HSM and database, and holds no transaction
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from core.clock import Clock, business_date
 from core.db import DEADLOCK, Database, Tx
-from core.errors import CityError, Unavailable
+from core.errors import Unavailable
 from hsm_sim.client import Hsm
 from payments import (
     account_balance,
@@ -44,6 +46,7 @@ from payments.decisions import (
     Rule,
     answer_now,
     refuse,
+    step,
 )
 from payments.known import overshot, read
 from payments.limits import Gate, HostProfile, Masters, register_gate
@@ -51,6 +54,7 @@ from payments.line import Line
 from payments.line_keys import MacKey
 from payments.loads import Desk
 from payments.matrix import Task
+from payments.proposals import Proposal, propose
 from payments.references import References
 from payments.work import Act, Arrival, Job, Reply, Work, open_work
 from payments.writing import (
@@ -139,16 +143,22 @@ class Authorizer:
             work.reset()
         with self._kept.read() as tx:
             known = read(tx, works, self.profile, self._gate, at)
-        self._line.authenticate(works, known, at)
         desk = Desk(self.profile, self._masters, lambda: self._references.take(at), known)
+        self._line.authenticate(works, known, at, partial(self._propose, desk))
         undecided = [w for w in works if w.decision is None and w.reply is None]
         self._drive([(work, self._rule(work, desk)) for work in undecided])
         self._make_bodies(works, at)
         sealed = self._line.begin_seal(  # the HSM makes MACs while the disk is written
-            [(w.mac_key, w.body if w.replay is None else w.replay) for w in works]
+            [(None, w.sealed) if w.sealed else (w.mac_key, w.replay or w.body) for w in works]
         )
         self._write(works, at)
         return [_reply(work, body) for work, body in zip(works, sealed(), strict=True)]
+
+    def _propose(self, desk: Desk, work: Work, key: MacKey) -> Proposal | None:
+        made = propose(work, key, partial(self._rule, work, desk), self._body)
+        if made is None:  # what the rule found is found again when the MAC is known to be good
+            work.replay = work.reply = None
+        return made
 
     # -- decisions ----------------------------------------------------------------------------------
 
@@ -216,12 +226,8 @@ class Authorizer:
         while running:
             asking: list[tuple[Work, Rule, Any]] = []
             for (work, rule), outcome in zip(running, outcomes, strict=True):
-                failed = isinstance(outcome, CityError)
-                try:
-                    wanted = rule.throw(outcome) if failed else rule.send(outcome)
-                except StopIteration as done:
-                    work.decision = done.value
-                else:
+                wanted, work.decision = step(rule, outcome)
+                if wanted is not None:
                     asking.append((work, rule, wanted))
             outcomes = line_keys.ask_all(self._line.hsm, [one[2] for one in asking], self._pool)
             running = [(work, rule) for work, rule, _ in asking]
@@ -233,6 +239,8 @@ class Authorizer:
         for work in works:
             decision = work.decision
             if decision is None or work.reply is not None or work.replay is not None:
+                continue
+            if work.body is not None:  # of a proposal
                 continue
             if work.request is None:
                 work.body = answers.answer_body(

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from core.db import Tx
+from core.errors import CityError
 from hsm_sim.client import Request as HsmRequest
 from payments.field_parts import Original
 from payments.ledger import Transfer
@@ -193,3 +194,12 @@ def answer_now(decision: Decision) -> Rule:
     """A rule that needs nothing from the HSM."""
     return decision
     yield  # makes this a generator
+
+
+def step(rule: Rule, outcome: Any) -> tuple[HsmRequest[Any] | None, Decision | None]:
+    """Tell a rule what the HSM said (an answer, an error; None at first): what it asks next, or what it decided."""
+    try:
+        asked = rule.throw(outcome) if isinstance(outcome, CityError) else rule.send(outcome)
+    except StopIteration as done:
+        return None, done.value
+    return asked, None

@@ -195,11 +195,12 @@ def overshot(
     the loads are written, one writer a merchant at a time. A card's limits need no such look: its version
     guards them.
     """
-    today, above = _LOAD.c.day == business_date(at), False
+    above = False
     limited = (("terminal", profile.terminal_day_fen), ("merchant", profile.merchant_day_fen))
     for name, limit in limited:
         if limit is None:
             continue
+        today = _LOAD.c.day == business_date(at)
         numbers = sorted({load[name] for load in loads if load["kind"] != UNLOAD})
         queue_for(tx, *(f"{name}-day:{number}" for number in numbers))
         sums = (_sum(tx, _LOAD.c[name] == number, today)[1] for number in numbers)

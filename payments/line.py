@@ -2,25 +2,51 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core.clock import business_date
 from core.errors import CityError
 from hsm_sim.client import Hsm
+from hsm_sim.client import Request as HsmRequest
 from hsm_sim.generic_requests import GenerateWorkKey
 from payments import answers, frames, line_keys, matrix, network
 from payments.decisions import Incident, Request, refuse
 from payments.iso_fields import MAC_LENGTH
 from payments.known import Known
 from payments.line_keys import MacKey
+from payments.loads import response_of
 from payments.matrix import Task
+from payments.proposals import Proposal
 from payments.work import Act, Reply, Work, fingerprint
 
 WRONG_MACS_ALARM = 3
-HSM_SAYS_WRONG = ("HSM-01",)  # F0 says nothing about this MAC: nothing was computed
+HSM_SAYS_WRONG = ("HSM-01", "HSM-F8")  # F0 says nothing about this MAC: nothing was computed
+AWAY = "91"
+MAC1_WRONG = "HSM-01"  # of a proposal: its field 64 was right
 DECOY_USAGE = "M3"
-Try = tuple[Work, list[MacKey]]
+Propose = Callable[[Work, MacKey], Proposal | None]
+
+
+@dataclass(slots=True)
+class Try:
+    """A request whose MAC is to be checked under these keys, one after the other."""
+
+    work: Work
+    keys: list[MacKey]
+    proposal: Proposal | None = None
+
+    def ask(self) -> HsmRequest[Any] | None:
+        """What the HSM is asked; None when the form of field 64 is wrong already."""
+        if self.proposal is not None:
+            return self.proposal.request
+        message = self.work.message
+        return self.keys[0].verify(message.mab, message.mac or b"00000000")
+
+    def next_key(self) -> "Try":
+        """The same request under its next key."""
+        return Try(self.work, self.keys[1:])
 
 
 def _comes_plain(work: Work, terminal: Any) -> bool:
@@ -37,8 +63,13 @@ class Line:
         self.hsm, self.pool = hsm, pool
         self._decoy: MacKey | None = None
 
-    def authenticate(self, works: Sequence[Work], known: Known, at: datetime) -> None:
-        """Before the MAC is good nothing is believed but 41 and 42, to find the key (I-21)."""
+    def authenticate(
+        self, works: Sequence[Work], known: Known, at: datetime, propose: Propose
+    ) -> None:
+        """Before the MAC is good nothing is believed but 41 and 42, to find the key (I-21).
+
+        What `propose` can answer already is decided and sealed by the command that checks its MAC.
+        """
         day = business_date(at)
         waiting: list[Try] = []
         for work in works:
@@ -51,7 +82,8 @@ class Line:
             if work.task in matrix.WITHOUT_MAC or _comes_plain(work, terminal):
                 continue
             keys = self._decoys() if terminal is None else line_keys.keys_to_try(terminal)
-            waiting.append((work, keys))
+            likely = work.task is Task.LOAD and work.request is not None and bool(keys)
+            waiting.append(Try(work, keys, propose(work, keys[0]) if likely else None))
         while waiting:
             waiting = self._round(waiting)
 
@@ -66,32 +98,52 @@ class Line:
         return [self._decoy]
 
     def _round(self, waiting: list[Try]) -> list[Try]:
-        """Try the next key of each; those that have another one to try."""
-        asked: list[tuple[Work, list[MacKey], Any]] = []
-        for work, keys in waiting:
-            if not keys:
-                self._no_key(work)
-                continue
-            mac = work.message.mac or b"00000000"
-            request = keys[0].verify(work.message.mab, mac)
-            if request is None:
-                self._wrong(work)
+        """Ask of each under its next key; those that must be asked again."""
+        asked: list[tuple[Try, HsmRequest[Any]]] = []
+        for one in waiting:
+            if not one.keys:
+                self._no_key(one.work)
+            elif (request := one.ask()) is None:
+                self._wrong(one.work)
             else:
-                asked.append((work, keys, request))
-        outcomes = line_keys.ask_all(self.hsm, [one[2] for one in asked], self.pool)
+                asked.append((one, request))
+        outcomes = line_keys.ask_all(self.hsm, [request for _, request in asked], self.pool)
         again: list[Try] = []
-        for (work, keys, _), outcome in zip(asked, outcomes, strict=True):
-            if work.request is None:
-                work.decision = refuse("97", store=False)
-            elif not isinstance(outcome, CityError) and work.message.mac:
-                self._good(work, work.request, keys[0])
-            elif isinstance(outcome, CityError) and outcome.code not in HSM_SAYS_WRONG:
-                work.reply = Reply(Act.DROP)  # the HSM is away: silence, the terminal repeats
-            elif len(keys) > 1:
-                again.append((work, keys[1:]))
-            else:
-                self._wrong(work)
+        for (one, _), outcome in zip(asked, outcomes, strict=True):
+            if one.proposal is not None and self._proposed(one, one.proposal, outcome):
+                continue
+            again += self._checked(one, outcome)
         return again
+
+    def _proposed(self, one: Try, proposal: Proposal, outcome: Any) -> bool:
+        """Whether this outcome says field 64 was right, and so ends the request."""
+        work = one.work
+        assert work.request is not None
+        if not isinstance(outcome, CityError):
+            proposal.accept(work, *outcome)
+        elif outcome.code == MAC1_WRONG:
+            work.decision = proposal.refuse(outcome)
+        else:
+            return False
+        self._good(work, work.request, one.keys[0])
+        return True
+
+    def _checked(self, one: Try, outcome: Any) -> list[Try]:
+        """What a check of field 64 alone comes to, or a proposal that was not taken; what is still to be tried."""
+        work, failed = one.work, isinstance(outcome, CityError)
+        if work.request is None:
+            work.decision = refuse("97", store=False)
+        elif not failed and work.message.mac:
+            self._good(work, work.request, one.keys[0])
+        elif failed and outcome.code not in HSM_SAYS_WRONG:
+            if one.proposal is not None and response_of(outcome) != AWAY:
+                return [Try(work, one.keys)]  # about card or key: the rule will say which
+            work.reply = Reply(Act.DROP)  # the HSM is away: silence, the terminal repeats
+        elif len(one.keys) > 1:
+            return [one.next_key()]
+        else:
+            self._wrong(work)
+        return []
 
     def _good(self, work: Work, request: Request, key: MacKey) -> None:
         terminal = request.terminal

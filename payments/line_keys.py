@@ -59,6 +59,11 @@ class MacKey:
     token: str
     profile: str
 
+    @property
+    def algorithm(self) -> str:
+        """As the HSM names it."""
+        return _ALGORITHM[self.profile][0]
+
     def verify(self, mab: bytes, mac: bytes) -> VerifyMac | None:
         """The HSM request that checks field 64; None when its form alone is wrong (I-20: upper case only)."""
         algorithm, size = _ALGORITHM[self.profile]

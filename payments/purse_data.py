@@ -64,6 +64,8 @@ TYPES: dict[str, frozenset[int]] = {
 }
 UNKNOWN_TAC = bytes(4)
 UNKNOWN_BALANCE = 0xFFFFFFFF
+UNKNOWN_MAC2 = bytes(4)
+BEHIND_MAC2 = 1  # RP and UP end in MAC2 and the byte of the algorithm
 
 
 class PurseDataFault(Rejected):

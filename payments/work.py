@@ -67,7 +67,10 @@ class Job:
 
 @dataclass
 class Work:
-    """One arrival on its way through a batch. `purse`: field 58 (None without a good one), `asn` its card, hex."""
+    """One arrival on its way through a batch. `purse`: field 58 (None without a good one), `asn` its card, hex.
+
+    `body`: the answer without field 64; `sealed`: with it, where the HSM made it already.
+    """
 
     index: int
     arrival: Arrival
@@ -81,6 +84,7 @@ class Work:
     mac_key: MacKey | None = None
     decision: Decision | None = None
     body: bytes | None = None
+    sealed: bytes | None = None
     replay: bytes | None = None
     reply: Reply | None = None
     notes: list[Callable[[Tx], None]] = field(default_factory=list)
@@ -93,7 +97,7 @@ class Work:
     def reset(self) -> None:
         """Forget a former try."""
         self.request = self.mac_key = self.decision = None
-        self.body = self.replay = self.reply = None
+        self.body = self.sealed = self.replay = self.reply = None
         self.notes = []
 
 

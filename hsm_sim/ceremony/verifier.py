@@ -173,7 +173,7 @@ SIGNED = {  # what people sign of a line (11.4)
     "ceremony.close": "cid keys status steps", "roster.revoke": "id reason"}
 BIRTHS, ON_THE_DAY = ("combine", "generate", "import"), {"custodian", "kcv"}  # the day may add these (10.4, 9.4)
 MAKING = {  # commands that a DEACTIVATED key, or one past its last day, no longer does
-    "12", "14", "28", "30", "32", "34", "46", "4A", "4E", "50", "52", "72", "80", "84", "A0", "A8", "M6"}
+    "12", "14", "28", "30", "32", "34", "46", "4A", "4E", "4G", "50", "52", "72", "80", "84", "A0", "A8", "M6"}
 WEAK = {"8CA64D", "921105", "DC95C0", "0B50E6", "AAE069", "763CBC", "66E94B", "219471", "9F1F7B"}  # all-zero keys
 def is_a(value: Any, kind: str) -> bool:
     """Whether a value is of a kind: a list, a table, a shape, a text, or a plain type."""

@@ -178,47 +178,52 @@ def show_check_value(work: Work, request: CheckValue) -> bytes:
     return check_value(key.alg, key.secret.reveal()).encode("ascii")
 
 
-def _mac(work: Work, request: MakeMac | VerifyMac) -> bytes:
+def message_mac(key: Key, algorithm: str, data: bytes, size: str, padding: str = "1") -> bytes:
     """The MAC in its size: leftmost bytes; C is always 8 ASCII characters."""
-    key = work.key("key")
-    if key.usage not in MAC_USAGES[request.algorithm]:
+    if key.usage not in MAC_USAGES[algorithm]:
         raise refusal("A6", "this MAC is made under another usage")
-    if request.algorithm in "6C" and request.padding not in ("0", "1"):
+    if algorithm in "6C" and padding not in ("0", "1"):
         raise refusal("15", "this MAC pads by itself")
-    if request.algorithm != "6" and key.alg not in DES_ALGORITHMS:
+    if algorithm != "6" and key.alg not in DES_ALGORITHMS:
         raise refusal("A7")
-    size = MAC_SIZES[request.size]
-    full = _whole_mac(key, request)
-    if size > len(full) or (request.algorithm == "C" and size != len(full)):
+    length = MAC_SIZES[size]
+    full = _whole_mac(key, algorithm, data, padding)
+    if length > len(full) or (algorithm == "C" and length != len(full)):
         raise refusal("15", "MAC size")
-    return full[:size]
+    return full[:length]
 
 
-def _whole_mac(key: Key, request: MakeMac | VerifyMac) -> bytes:
+def _whole_mac(key: Key, algorithm: str, data: bytes, padding: str) -> bytes:
     """The MAC in full length. Single blocks go through the encryptor kept with the key."""
     secret = key.secret
     material, kept = secret.reveal(), secret.encrypt_blocks
-    match request.algorithm:
+    match algorithm:
         case "1":
-            return mac.algorithm_1(material, request.data, request.padding)
+            return mac.algorithm_1(material, data, padding)
         case "3":
-            return mac.algorithm_3(material, request.data, request.padding, kept)
+            return mac.algorithm_3(material, data, padding, kept)
         case "6":
-            return mac.cmac(key.alg, material, request.data)
+            return mac.cmac(key.alg, material, data)
         case _:
-            return mac.unionpay(material, request.data, kept)
+            return mac.unionpay(material, data, kept)
+
+
+def _mac_asked(work: Work, request: MakeMac | VerifyMac) -> bytes:
+    return message_mac(
+        work.key("key"), request.algorithm, request.data, request.size, request.padding
+    )
 
 
 @handles(MakeMac)
 def make_mac(work: Work, request: MakeMac) -> bytes:
     """`M6`."""
-    return _mac(work, request).hex().upper().encode("ascii")
+    return _mac_asked(work, request).hex().upper().encode("ascii")
 
 
 @handles(VerifyMac)
 def verify_mac(work: Work, request: VerifyMac) -> bytes:
     """`M8`."""
-    if not crypto.equal(_mac(work, request), request.mac):
+    if not crypto.equal(_mac_asked(work, request), request.mac):
         raise refusal("01")
     return b""
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from core import crypto
 from hsm_sim import bulk_tac
+from hsm_sim.commands.generic import message_mac
 from hsm_sim.derive import SessionKey
 from hsm_sim.errors import refusal
+from hsm_sim.generic_requests import MAC_4, MAC_8
 from hsm_sim.purse_requests import (
     TAC_FIELDS,
     ChangeLimit,
@@ -20,6 +22,7 @@ from hsm_sim.purse_requests import (
     CheckTacs,
     ConfirmUnload,
     Load,
+    LoadOnLine,
     PurchaseMac1,
     Unload,
     write_bitmap,
@@ -36,7 +39,7 @@ _four = Struct(">I").pack
 _EIGHT = Struct(">II").pack
 
 
-def _session_of_load(work: Work, request: CheckLoad | Load) -> SessionKey:
+def _session_of_load(work: Work, request: CheckLoad | Load | LoadOnLine) -> SessionKey:
     """The session key, after MAC1 over balance, amount, type, terminal was found right."""
     session = work.card_key("master", request.factors).session(request.random, request.counter)
     message = _EIGHT(request.balance, request.amount) + request.type + request.terminal
@@ -54,9 +57,35 @@ def check_load(work: Work, request: CheckLoad) -> bytes:
 @handles(Load)
 def load(work: Work, request: Load) -> bytes:
     """`40` mode 1: MAC1, then MAC2 over amount, type, terminal, date, time."""
+    return _mac2(work, request).hex().upper().encode("ascii")
+
+
+def _mac2(work: Work, request: Load | LoadOnLine) -> bytes:
     session = _session_of_load(work, request)
     message = _four(request.amount) + request.type + request.terminal + request.date + request.time
-    return session.mac(message).hex().upper().encode("ascii")
+    return session.mac(message)
+
+
+@handles(LoadOnLine)
+def load_on_line(work: Work, request: LoadOnLine) -> bytes:
+    """`4G`: field 64 of the request first, then as `40` mode 1, then field 64 of the answer with MAC2 in it."""
+    told, place = request.told, request.place
+    end = place + crypto.MAC_LENGTH
+    if end > len(told):
+        raise refusal("15", "no room for MAC2 in the answer")
+    if not crypto.equal(_seal(work, request, request.asked), request.seal):
+        raise refusal("F8")
+    mac2 = _mac2(work, request)
+    sealed = _seal(work, request, told[:place] + mac2 + told[end:])
+    return mac2.hex().upper().encode("ascii") + sealed
+
+
+def _seal(work: Work, request: LoadOnLine, data: bytes) -> bytes:
+    """Field 64 as it goes over the wire, 8 ASCII characters (iso8583-host.md 9.2)."""
+    if request.algorithm == "C":
+        return message_mac(work.key("key"), "C", data, MAC_8)
+    short = message_mac(work.key("key"), request.algorithm, data, MAC_4)
+    return short.hex().upper().encode("ascii")
 
 
 def _check_tac(work: Work, factors: tuple[bytes, ...], message: bytes, tac: bytes) -> bytes:

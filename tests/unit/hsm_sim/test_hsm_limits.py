@@ -79,6 +79,60 @@ def test_eight_wrong_macs_and_the_card_waits_an_hour(bench: Timed) -> None:
     assert bench.tac(CARD, True) == "ok"
 
 
+def on_line(bench: Timed, algorithm: str = "C") -> tuple[purse.LoadOnLine, bytes, str]:
+    """A good load as `4G` takes it, the MAC2 it must give, and its MAK's token."""
+    dlk = bytes(range(21, 37))
+    master = bench.load("dlk", dlk, "T2", "11", "X")
+    usage, form = ("M1", "D1") if algorithm == "1" else ("M3", "T2")
+    mak, _ = bench.local.call(generic.GenerateWorkKey(usage, form))
+    session = crypto.purse_session_key(
+        crypto.diversify(dlk, CARD), b"abcd", b"\x00\x05", b"\x80\x00"
+    )
+    amount, place, when = (
+        (1000).to_bytes(4, "big"),
+        b"\x02" + bytes(6),
+        bytes.fromhex("20261127160000"),
+    )
+    made = purse.LoadOnLine(
+        master, (CARD,), b"abcd", 5, 0, 1000, b"\x02", bytes(6),
+        crypto.purse_mac(session, bytes(4) + amount + place), when[:4], when[4:],
+        algorithm, mak, b"0200 the request", seal(bench, algorithm, mak, b"0200 the request"),
+        b"0210 MAC2 and more", 5,
+    )  # fmt: skip
+    return made, crypto.purse_mac(session, amount + place + when), mak
+
+
+def seal(bench: Timed, algorithm: str, mak: str, data: bytes) -> bytes:
+    """Field 64 by the commands that are not ours."""
+    size = generic.MAC_8 if algorithm == "C" else generic.MAC_4
+    mac = bench.local.call(generic.MakeMac(mak, data, algorithm, size))
+    return mac if algorithm == "C" else mac.hex().upper().encode()
+
+
+@pytest.mark.parametrize("algorithm", ["C", "3", "1"])
+def test_a_load_on_line_is_what_three_commands_would_do(bench: Timed, algorithm: str) -> None:
+    request, mac2, mak = on_line(bench, algorithm)
+    told = b"0210 " + mac2 + b" and more"
+    assert bench.local.call(request) == (mac2, seal(bench, algorithm, mak, told))
+    for place in (len(request.told) - 3, 0xFFFF):
+        assert code_of(bench, replace(request, place=place)) == "HSM-15"
+
+
+def test_a_wrong_message_mac_counts_for_no_card(bench: Timed) -> None:
+    """Who has no MAC key cannot make a card wait, whatever MAC1 it sends; who has one and guesses MAC1 can."""
+    request, mac2, _ = on_line(bench)
+    stranger = replace(request, seal=b"00000000", mac1=bytes(4))
+    assert [code_of(bench, stranger) for _ in range(10)] == ["HSM-F8"] * 10
+    assert bench.local.call(request)[0] == mac2
+    guess = replace(request, mac1=bytes(4))
+    assert [code_of(bench, guess) for _ in range(8)] == ["HSM-01"] * 8
+    assert code_of(bench, request) == "HSM-F0"
+    assert bench.limits_told() == ["card"]
+    bench.clock.advance(timedelta(hours=1, seconds=1))
+    assert [code_of(bench, stranger) for _ in range(21)] == ["HSM-F8"] * 20 + ["HSM-F0"]
+    assert bench.limits_told() == ["card", "client"]
+
+
 def test_failures_are_forgotten_after_an_hour(bench: Timed) -> None:
     for _ in range(3):
         assert [bench.tac(CARD, False) for _ in range(7)] == ["HSM-01"] * 7

@@ -24,6 +24,10 @@ SHOP = {"type": b"\x06", "terminal": TERM, "date": DATE, "time": TIME}
 EVERY: list[Request[object]] = [
     purse_requests.CheckLoad(**ONLINE, amount=1, type=b"\x02", terminal=TERM, mac1=R4),
     purse_requests.Load(**ONLINE, amount=1, **SHOP, mac1=R4),
+    purse_requests.LoadOnLine(
+        **ONLINE, amount=1, **SHOP, mac1=R4, algorithm="C", key=f"S{BLOCK}", asked=b"0200", seal=b"0A1B2C3D",
+        told=b"0210" + bytes(4), place=4,
+    ),
     purse_requests.CheckLoadTac("K001", (CARD,), 7, 8, 9, b"\x02", TERM, DATE, TIME, R4),
     purse_requests.CheckPurchaseTac("K001", (CARD,), 9, b"\x06", TERM, 77, DATE, TIME, R4),
     purse_requests.CheckLimitTac("K001", (CARD, R8), 7, 8, 9, b"\x07", TERM, DATE, TIME, R4),

@@ -1,13 +1,15 @@
 """Loads and unloads at the host: promised, debited, proved, refused."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from hsm_sim.client import Hsm, NotSupportedByDevice
+from hsm_sim.client import Request as HsmRequest
 from payments import frames, ledger, messages
 from payments import requests as r
 from payments.field_parts import parse_field54
@@ -43,6 +45,52 @@ def test_a_cash_load_is_promised_then_proved(
     assert purse(host, card) == ledger.Balance(5000, 0)
     assert states(host) == ["CONFIRMED"]
     assert incidents(host) == []
+
+
+@dataclass
+class Overheard:
+    """The HSM as the host sees it; `deaf` to one command, as an HSM that does not know it."""
+
+    hsm: Hsm
+    deaf: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def call(self, request: HsmRequest[Any]) -> Any:
+        self.asked.append(request.code)
+        if request.code == self.deaf:
+            raise NotSupportedByDevice("HSM-DEVICE", "unknown")
+        return self.hsm.call(request)
+
+
+@pytest.mark.parametrize(
+    ("deaf", "mac1", "asked", "response"),
+    [
+        ("", True, ["4G"], "00"),
+        ("", False, ["4G", "M6"], "63"),
+        ("4G", True, ["4G", "M8", "40", "M6"], "00"),
+        ("4G", False, ["4G", "M8", "40", "M6"], "63"),
+    ],
+)
+def test_a_cash_load_takes_one_hsm_command_where_the_hsm_has_it(
+    host: LabHost, card: LabCard, deaf: str, mac1: bool, asked: list[str], response: str
+) -> None:
+    terminal = host.terminal(7)
+    terminal.sign_on()
+    terminal.load(LabCard("00001000000155"), 100)  # the waiting key set is in force after this
+    ears = host.keys.hsm = Overheard(host.keys.hsm, deaf)  # type: ignore[assignment]
+    try:
+        host.restart()
+        request, _ = terminal.load_request(card, 5000)
+        raw = bytearray(request.octets(58))
+        raw[-3] ^= not mac1
+        frame = terminal.sealed(messages.Message.of("0200", {**request.fields, 58: bytes(raw)}))
+        first = host.authorizer.answer(frame)
+        assert ears.asked == asked
+        assert first is not None
+        assert terminal.read(first).response == response  # and its field 64 is right
+        assert host.authorizer.answer(frame) == first
+    finally:
+        host.keys.hsm = ears.hsm  # type: ignore[assignment]
 
 
 def test_a_bank_load_is_debited_once_and_answered_after_it(
