@@ -1,6 +1,6 @@
 """Chip writing alone, with instant devices, beside a straight pyscard loop that sends the same APDUs.
 
-The chip lies in a process of its own behind one pcscd, as a real one is no part of the station. The bare loop gets
+The chip lies in a process of its own behind one pcscd, as a real one is no part of the station. Each pass gets
 a fresh chip with the same dice, so that the recorded APDUs fit it. The HSM is one of three:
 
 `at_hand`     an instant device: the cryptograms for these challenges are known
@@ -12,7 +12,7 @@ a fresh chip with the same dice, so that the recorded APDUs fit it. The HSM is o
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,25 +111,39 @@ def write_card(channel: Any, order: Any, keys: Any) -> None:
     chip.close(channel, order, keys)
 
 
-def bare_loop(reader: str, log: Sequence[bytes | None]) -> float:
-    """The same APDUs through raw pyscard calls; seconds."""
+@dataclass(frozen=True)
+class Spent:
+    """Seconds by the clock, and of this thread's CPU: a busy machine stretches the first, hardly the second."""
+
+    wall: float
+    cpu: float
+
+
+@contextmanager
+def spending(found: list[Spent]) -> Iterator[None]:
+    """Put into `found` what the block took."""
+    wall, cpu = time.perf_counter(), time.thread_time()
+    yield
+    found.append(Spent(time.perf_counter() - wall, time.thread_time() - cpu))
+
+
+def bare_loop(reader: str, log: Sequence[bytes | None], spent: list[Spent]) -> None:
+    """The same APDUs through raw pyscard calls."""
     from smartcard import scard  # type: ignore[import-untyped]
 
     rc, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     assert rc == 0
     rc, handle, protocol = scard.SCardConnect(context, reader, 1, 2)
     assert rc == 0, hex(rc)
-    began = time.perf_counter()
-    for apdu in log:
-        if apdu is None:
-            rc, protocol = scard.SCardReconnect(handle, 1, 2, scard.SCARD_UNPOWER_CARD)
-        else:
-            rc, _answer = scard.SCardTransmit(handle, protocol, list(apdu))
-        assert rc == 0, hex(rc)
-    seconds = time.perf_counter() - began
+    with spending(spent):
+        for apdu in log:
+            if apdu is None:
+                rc, protocol = scard.SCardReconnect(handle, 1, 2, scard.SCARD_UNPOWER_CARD)
+            else:
+                rc, _answer = scard.SCardTransmit(handle, protocol, list(apdu))
+            assert rc == 0, hex(rc)
     scard.SCardDisconnect(handle, scard.SCARD_UNPOWER_CARD)
     scard.SCardReleaseContext(context)
-    return seconds
 
 
 class ChipProcess:
@@ -193,7 +207,10 @@ def served_hsm() -> Iterator[Way]:
 
 
 def chip_writing(rounds: int) -> dict[str, Any]:
-    """Ours, then the bare loop with the APDUs of that pass; a new card a round, the first round warms up."""
+    """Ours and the bare loop with the same APDUs, ours first in every other round; the first round warms up.
+
+    What will be sent is recorded from a chip in memory, whose dice fall as those of the chip in the reader.
+    """
     with ExitStack() as stack:
         ways = [
             Way("at_hand", InstantKeys(ClearKeys()), clear_transport),
@@ -205,38 +222,40 @@ def chip_writing(rounds: int) -> dict[str, Any]:
         stack.callback(reader.close)
         stack.callback(chips.close)
 
-        def on_fresh_chip(serial: bytes, transport: bytes, work: Callable[[], float]) -> float:
+        def on_fresh_chip(serial: bytes, transport: bytes, work: Callable[[], None]) -> None:
             chips.insert(serial, transport)
             assert reader.wait(True, WAIT_SECONDS)
             try:
-                return work()
+                work()
             finally:
                 chips.remove()
                 assert reader.wait(False, WAIT_SECONDS)
 
-        def both(way: Way, number: int) -> tuple[float, float]:
-            """Seconds of the bare loop and of ours, for one card."""
+        def both(way: Way, number: int) -> tuple[Spent, Spent]:
+            """The bare loop and ours, for one card."""
             serial = b"CHIP%04d" % number
             order, transport = bound(number, serial).chip, way.transport(serial)
+            planned: list[bytes | None] = []
+            write_card(Recorder(blank(serial, transport), planned), order, way.keys)
             sent: list[bytes | None] = []
+            by_us: list[Spent] = []
+            by_loop: list[Spent] = []
 
-            def ours() -> float:
+            def ours() -> None:
                 channel = Recorder(reader.connect(), sent)
-                began = time.perf_counter()
-                write_card(channel, order, way.keys)
-                seconds = time.perf_counter() - began
+                with spending(by_us):
+                    write_card(channel, order, way.keys)
                 channel.close()
-                return seconds
 
-            if way.name == "at_hand":  # a first pass, in memory, tells it what will be asked
-                write_card(Recorder(blank(serial, transport), []), order, way.keys)
-            seconds = on_fresh_chip(serial, transport, ours)
-            bare = on_fresh_chip(serial, transport, lambda: bare_loop(name, sent))
+            acts = [ours, lambda: bare_loop(name, planned, by_loop)]
+            for work in acts if number % 2 else acts[::-1]:
+                on_fresh_chip(serial, transport, work)
+            assert sent == planned, "the bare loop sent other APDUs"
             apdus.add(len(sent))
-            return bare, seconds
+            return by_loop[0], by_us[0]
 
         apdus: set[int] = set()
-        times: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
+        times: dict[str, list[tuple[Spent, Spent]]] = {way.name: [] for way in ways}
         for number in range(1, rounds + 2):
             for way in ways:
                 times[way.name].append(both(way, number))
@@ -247,12 +266,18 @@ def chip_writing(rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figures(found: Sequence[tuple[float, float]]) -> dict[str, Any]:
+def _figures(found: Sequence[tuple[Spent, Spent]]) -> dict[str, Any]:
     """Medians over the rounds; a ratio is taken within a round."""
-    ratios = sorted(bare / ours for bare, ours in found)
+
+    def milliseconds(values: Iterable[float]) -> float:
+        return round(statistics.median(values) * 1000, 1)
+
+    ratios = sorted(bare.wall / ours.wall for bare, ours in found)
     return {
         "speed_of_bare_loop": round(statistics.median(ratios), 3),
         "spread": [round(ratios[0], 3), round(ratios[-1], 3)],
-        "ours_ms": round(statistics.median(ours for _, ours in found) * 1000, 1),
-        "bare_ms": round(statistics.median(bare for bare, _ in found) * 1000, 1),
+        "ours_ms": milliseconds(ours.wall for _, ours in found),
+        "bare_ms": milliseconds(bare.wall for bare, _ in found),
+        "ours_cpu_ms": milliseconds(ours.cpu for _, ours in found),
+        "bare_cpu_ms": milliseconds(bare.cpu for bare, _ in found),
     }

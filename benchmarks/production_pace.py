@@ -26,6 +26,7 @@ FRAME_BYTES, BLOCK_GUARD_ETU = 4, 22
 EEPROM_SECONDS, EEPROM_BYTES = 3.5e-3, 64
 CRYPTO_SECONDS = 3e-3
 WARM = 5  # cards before the CPU is counted
+CARD_LIMIT_SECONDS = 120
 RESET_SECONDS = 0.060 + 21 * 12 / 9_600
 WRITING = frozenset({0xD6, 0xD4, 0xE0, 0xE2, 0xDC})
 COMPUTING = frozenset({0x82, 0x88, 0xD4, 0x50, 0xD6, 0xE2, 0xDC, 0x84})
@@ -185,7 +186,10 @@ def efficiency(stations: int, cards: int, pcsc: bool, timing: Any) -> dict[str, 
             [bay.station for bay in bays if bay.station], heard=heard, until_idle=True
         )
         running.start()
-        assert running.join(3_000)
+        limit = CARD_LIMIT_SECONDS * (cards + 1)
+        if not running.join(limit):
+            running.drain()
+            raise TimeoutError(f"{stations} stations did not make {cards} cards each in {limit} s")
         cpu = time.process_time() - cpu
         made = sum(map(len, ends.values()))
         shares = []
