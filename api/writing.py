@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from api.deps import City, Who
 from core.clock import Clock
 from core.db import Tx
-from registry import repeats
+from registry import repeats, vault
 from registry.roles import Actor
+from registry.vault import Vault
 
 A = TypeVar("A", bound=BaseModel)
 Key = Annotated[
@@ -40,6 +41,11 @@ class Write:
         self.clock: Clock = city.clock
         self._db, self._key = city.db, key
         self._asked = f"{request.method} {request.url.path}?{request.url.query}\n"
+
+    @property
+    def vault(self) -> Vault:
+        """For what is sealed before a transaction begins. Raises Unavailable VAULT-NONE."""
+        return vault.of(self._db)
 
     def once(self, answer: type[A], body: Body | None, act: Callable[[Tx], A]) -> A:
         """What `act` answers in a transaction of its own, or answered when this request came before.

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import String, Text, delete
+from sqlalchemy import String, Text, bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import Clock
-from core.db import Instant, Table, Tx, queue_for
+from core.db import Instant, Table, Tx, metadata, queue_for
 from core.errors import Rejected
+from core.rows import Insert, Statement
 
 KEPT = timedelta(days=7)
 MAX_ANSWER = 16_000
@@ -31,6 +32,14 @@ class RepeatRow(Table):
     answered_at: Mapped[datetime] = mapped_column(Instant, index=True)
 
 
+_REPEATS = Insert(metadata.tables[RepeatRow.__tablename__])
+_KNOWN = Statement(
+    select(RepeatRow.request, RepeatRow.answer).where(
+        RepeatRow.sender == bindparam("sender"), RepeatRow.key == bindparam("key")
+    )
+)
+
+
 def once(
     tx: Tx, clock: Clock, sender: str, key: str, request: bytes, act: Callable[[Tx], str]
 ) -> str:
@@ -41,18 +50,20 @@ def once(
     """
     queue_for(tx, f"repeat {sender} {key}")
     digest = hashlib.sha256(request).hexdigest()
-    known = tx.get(RepeatRow, (sender, key))
+    known = _KNOWN.first(tx, sender=sender, key=key)
     if known is not None:
         if known.request != digest:
             raise Rejected("E-KEY-REUSED", "the key stands for another request")
-        return known.answer
+        return str(known.answer)
     answer = act(tx)
     if len(answer) > MAX_ANSWER:
         raise AssertionError(f"an answer has at most {MAX_ANSWER} characters")
-    tx.add(
-        RepeatRow(sender=sender, key=key, request=digest, answer=answer, answered_at=clock.now())
-    )
     tx.flush()
+    _REPEATS.run(
+        tx,
+        [{"sender": sender, "key": key, "request": digest, "answer": answer,
+          "answered_at": clock.now()}],
+    )  # fmt: skip
     return answer
 
 

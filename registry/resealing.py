@@ -7,6 +7,7 @@ ended the old version must stay in the HSM, which opens what still carries it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sqlalchemy import ColumnElement, Table, func, select, update
 
@@ -18,6 +19,7 @@ from registry import vault
 from registry.vault import Place
 
 BATCH = 128  # rows of one transaction: eight frames of the HSM
+BATCH_BYTES = 256 * 1024  # and no more than some ten portraits: the others wait so long
 COLUMN = "sealed"
 Progress = Callable[[str, int], None]  # the table, rows done since the last call
 
@@ -84,10 +86,12 @@ def _batch(db: Database, table: Table) -> int:
             .limit(BATCH)
             .with_for_update()
         ).all()
-        places = [(Place(table.name, row), sealed) for row, sealed in rows]
-        for (row, _), sealed in zip(rows, keeper.reseal(places), strict=True):
-            tx.execute(update(table).where(key == row).values({COLUMN: sealed}))
-    return len(rows)
+        sizes = accumulate(len(sealed) for _, sealed in rows)
+        fit = max(1, sum(size <= BATCH_BYTES for size in sizes))
+        places = [(Place(table.name, row), sealed) for row, sealed in rows[:fit]]
+        for (place, _), sealed in zip(places, keeper.reseal(places), strict=True):
+            tx.execute(update(table).where(key == place.row).values({COLUMN: sealed}))
+    return len(places)
 
 
 def _old(table: Table, version: bytes) -> ColumnElement[bool]:

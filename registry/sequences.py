@@ -1,10 +1,14 @@
 """Rising numbers, one named row each, taken inside the caller's transaction: gaps may happen, doubles cannot."""
 
-from sqlalchemy import BigInteger, String
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import BigInteger, String, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Table, Tx
+from core.rows import Statement
 
 
 class SequenceRow(Table):
@@ -26,13 +30,18 @@ def take_some(tx: Tx, name: str, count: int) -> range:
 
     The first takers of a day may come at the same moment: whoever is second waits for the row and counts on.
     """
-    row = tx.get(SequenceRow, name, with_for_update=True)
-    if row is None:
-        dialect = tx.get_bind().dialect.name
-        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-        tx.execute(insert(SequenceRow).values(name=name, value=0).on_conflict_do_nothing())
-        row = tx.get_one(SequenceRow, name, with_for_update=True)
-    first = row.value + 1
-    row.value += count
-    tx.flush()
-    return range(first, first + count)
+    last = int(_TAKE[tx.get_bind().dialect.name].rows(tx, name=name, count=count)[0].value)
+    return range(last - count + 1, last + 1)
+
+
+def _taking(insert: Callable[[type[SequenceRow]], Any]) -> Statement:
+    fresh = insert(SequenceRow).values(name=bindparam("name"), value=bindparam("count"))
+    return Statement(
+        fresh.on_conflict_do_update(
+            index_elements=[SequenceRow.name],
+            set_={"value": SequenceRow.value + fresh.excluded.value},
+        ).returning(SequenceRow.value)
+    )
+
+
+_TAKE = {"sqlite": _taking(sqlite.insert), "postgresql": _taking(postgresql.insert)}

@@ -1,7 +1,8 @@
 """Personal data at rest: the one front door to sealing them and finding them again (residence.md 4, 17).
 
 A register keeps the personal fields of a row as one value that the HSM sealed (command 80, AES-256-GCM) with
-the table and the row's key bound to it: moved to another row it does not open. A number is found by its keyed
+the table and the row's key bound to it: moved to another row it does not open. What is longer than the HSM takes
+at once (a portrait) is sealed in pieces, each bound to its place and their count. A number is found by its keyed
 index (command 84, HMAC-SHA-256), which differs from register to register, so two registers' lists do not join.
 The only index that crosses is the residence register's own, once, in `PersonLinked`.
 
@@ -11,6 +12,7 @@ and everything else goes on. Registers never see a key, only the names of two sl
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from core.db import Database, Tx
@@ -19,6 +21,7 @@ from hsm_sim.client import Hsm, KeySlots
 from hsm_sim.data_requests import (
     MAX_DATA,
     MAX_ENTRIES,
+    SEALED_EXTRA,
     VERSION_LENGTH,
     DecryptFields,
     EncryptFields,
@@ -31,6 +34,8 @@ SCOPE = "registers"
 USAGE_DATA, USAGE_INDEX = "D0", "M7"
 INDEX_DIGITS = 32
 MAX_FRAME_BYTES = 7_000  # of 8,192 with every field's own length and the frame's head
+MAX_LONG = 64 * MAX_DATA  # bytes of one value that is sealed in pieces
+_MAX_SEALED = MAX_DATA + SEALED_EXTRA
 _INFO = "vault"
 
 Personal = Mapping[str, str]
@@ -66,17 +71,22 @@ class Vault:
 
     def seal(self, rows: Sequence[tuple[Place, Personal]]) -> list[bytes]:
         """The personal fields of each row, sealed. Raises Rejected E-SEAL-SIZE above 1,024 bytes a row."""
-        found: list[bytes] = []
-        for frame in _frames(Entry(place.context, _packed(fields)) for place, fields in rows):
-            found += self._hsm.call(EncryptFields(self._data, frame))
-        return found
+        return self._seal(Entry(place.context, _packed(fields)) for place, fields in rows)
 
     def open(self, rows: Sequence[tuple[Place, bytes]]) -> list[dict[str, str]]:
         """The personal fields of each row again."""
-        found: list[dict[str, str]] = []
-        for frame in _frames(Entry(place.context, sealed) for place, sealed in rows):
-            found += map(json.loads, self._hsm.call(DecryptFields(self._data, frame)))
-        return found
+        opened = self._open(Entry(place.context, sealed) for place, sealed in rows)
+        return [json.loads(fields) for fields in opened]
+
+    def seal_long(self, place: Place, data: bytes) -> bytes:
+        """A value of a row that is no set of fields, up to 65,536 bytes. Raises Rejected E-SEAL-SIZE."""
+        if len(data) > MAX_LONG:
+            raise Rejected("E-SEAL-SIZE", "the value is too long", bytes=len(data))
+        return b"".join(self._seal(_pieces(place, data, MAX_DATA)))
+
+    def open_long(self, place: Place, sealed: bytes) -> bytes:
+        """The value again."""
+        return b"".join(self._open(_pieces(place, sealed, _MAX_SEALED)))
 
     @property
     def version(self) -> bytes:
@@ -84,11 +94,10 @@ class Vault:
         return self._version
 
     def reseal(self, rows: Sequence[tuple[Place, bytes]]) -> list[bytes]:
-        """The same fields under the newest version of the key (command 86); nobody sees them on the way."""
-        found: list[bytes] = []
-        for frame in _frames(Entry(place.context, sealed) for place, sealed in rows):
-            found += self._hsm.call(ReencryptFields(self._data, frame))
-        return found
+        """The same values under the newest version of the key (command 86); nobody sees them on the way."""
+        cut = [_pieces(place, sealed, _MAX_SEALED) for place, sealed in rows]
+        made = iter(self._call(ReencryptFields, (piece for pieces in cut for piece in pieces)))
+        return [b"".join(islice(made, len(pieces))) for pieces in cut]
 
     def index(self, register: str, kind: str, values: Iterable[str]) -> list[str]:
         """32 hex digits for each value: how `register` finds a number of this kind without keeping it."""
@@ -98,15 +107,27 @@ class Vault:
             found += [one.hex() for one in answer]
         return found
 
+    def _seal(self, entries: Iterable[Entry]) -> list[bytes]:
+        return self._call(EncryptFields, entries)
+
+    def _open(self, entries: Iterable[Entry]) -> list[bytes]:
+        return self._call(DecryptFields, entries)
+
+    def _call(self, command: type[EncryptFields], entries: Iterable[Entry]) -> list[bytes]:
+        found: list[bytes] = []
+        for frame in _frames(entries):
+            found += self._hsm.call(command(self._data, frame))
+        return found
+
 
 def attach(db: Database, vault: Vault) -> None:
     """Every transaction of `db` works with this vault from now on."""
     db.info[_INFO] = vault
 
 
-def of(tx: Tx) -> Vault:
-    """The vault of a transaction. Raises Unavailable VAULT-NONE: this program has no HSM for personal data."""
-    vault = tx.info.get(_INFO)
+def of(place: Tx | Database) -> Vault:
+    """The vault of a transaction or database. Raises Unavailable VAULT-NONE: there is no HSM for personal data."""
+    vault = place.info.get(_INFO)
     if not isinstance(vault, Vault):
         raise Unavailable("VAULT-NONE", "no HSM for personal data is connected")
     return vault
@@ -141,6 +162,17 @@ def _packed(fields: Personal) -> bytes:
     if len(data) > MAX_DATA:
         raise Rejected("E-SEAL-SIZE", "personal fields are too long", bytes=len(data))
     return data
+
+
+def _pieces(place: Place, value: bytes, longest: int) -> list[Entry]:
+    """A value as the HSM takes it: whole, or in pieces that open in this order and all together only."""
+    if len(value) <= longest:
+        return [Entry(place.context, value)]
+    cut = [value[at : at + longest] for at in range(0, len(value), longest)]
+    return [
+        Entry(place.context + f".{number}/{len(cut)}".encode(), piece)
+        for number, piece in enumerate(cut, 1)
+    ]
 
 
 def _frames(entries: Iterable[Entry]) -> Iterator[tuple[Entry, ...]]:

@@ -172,11 +172,13 @@ class ApplicantOut(BaseModel):
 def save_application(sending: Sending, body: DraftIn) -> ApplicationOut:
     """Line 1: a DRAFT, kept 30 days. Clerks and employers' operators."""
 
+    clock, actor = sending.clock, sending.actor
+    applicant = window.examine(sending.vault, clock, body.person(), body.portrait, actor)
+
     def act(tx: Tx) -> ApplicationOut:
-        tracking = window.take_down(
-            tx, sending.clock, body.person(), body.portrait, body.wish(), body.point, sending.actor
+        return ApplicationOut.of(
+            window.take_down(tx, clock, applicant, body.wish(), body.point, actor)
         )
-        return _by_tracking(tx, tracking)
 
     return sending.once(ApplicationOut, body, act)
 
@@ -197,17 +199,23 @@ def withdraw_application(sending: Sending, tracking: Tracking) -> ApplicationOut
 def accept_application(sending: Sending, point: PointCode, body: AcceptIn) -> ApplicationOut:
     """Line 3: papers seen, fee paid, receipt given. The clock of 15 working days starts."""
 
-    def act(tx: Tx) -> ApplicationOut:
-        clock, actor, walk_in = sending.clock, sending.actor, body.walk_in
-        window.sits_at(actor, sending.point, point)
-        if walk_in is None:
-            number = window.accept_here(tx, clock, body.tracking, point, actor, body.fee_receipt)
-        else:
-            number = window.accept_walk_in(
-                tx, clock, walk_in.person(), walk_in.portrait, walk_in.wish(), point, actor,
-                body.fee_receipt,
-            )  # fmt: skip
-        return _by_number(tx, number)
+    clock, actor, receipt = sending.clock, sending.actor, body.fee_receipt
+    window.sits_at(actor, sending.point, point)
+    walk_in = body.walk_in
+    if walk_in is None:
+
+        def act(tx: Tx) -> ApplicationOut:
+            return _by_number(
+                tx, window.accept_here(tx, clock, body.tracking, point, actor, receipt)
+            )
+    else:
+        wish = walk_in.wish()
+        applicant = window.examine(sending.vault, clock, walk_in.person(), walk_in.portrait, actor)
+
+        def act(tx: Tx) -> ApplicationOut:
+            return ApplicationOut.of(
+                window.accept_walk_in(tx, clock, applicant, wish, point, actor, receipt)
+            )
 
     return sending.once(ApplicationOut, body, act)
 

@@ -223,7 +223,7 @@ class Counter:
         return card_row
 
     def _address(self, tx: Tx, card_row: CardRow, code: str) -> AddressRecord:
-        place = facts.address(tx, code)
+        text = facts.address(tx, code)
         person = cards.holder(tx, card_row)
         known = [
             fact
@@ -232,7 +232,7 @@ class Counter:
         ]
         if not known:
             raise Rejected("E-NOT-THERE", "the rental register does not know the holder there")
-        return AddressRecord(code, status.bcd(known[-1].start), place.text)
+        return AddressRecord(code, status.bcd(known[-1].start), text)
 
     def _open_pin(self, card: CardSession, card_serial: str, pin: PinEntry) -> None:
         card.send(SelectName(AID_PURSE))

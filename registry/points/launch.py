@@ -12,6 +12,7 @@ from core import events
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
+from core.rows import Statement
 from registry.identifiers import DIVISION
 from registry.pilot.stages import Activity, require_allowed, stages
 from registry.pilot.tables import LaunchCardRow, OpeningRow
@@ -22,6 +23,7 @@ from registry.residence.domain import CardState
 from registry.roles import CLERKS, Actor, Role, require
 
 MAX_LAUNCH = 500
+_OPENED = Statement(select(OpeningRow.opened_at))
 
 
 def open_points(tx: Tx, clock: Clock, actor: Actor) -> None:
@@ -40,7 +42,7 @@ def open_points(tx: Tx, clock: Clock, actor: Actor) -> None:
 
 def is_open(tx: Tx) -> bool:
     """Whether the points were opened."""
-    return tx.get(OpeningRow, 1) is not None
+    return _OPENED.first(tx) is not None
 
 
 def require_accepting(tx: Tx, clock: Clock) -> None:

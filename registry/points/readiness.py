@@ -12,12 +12,14 @@ from core import events
 from core.clock import Clock
 from core.db import Tx
 from core.errors import Rejected
+from core.rows import Statement
 from registry.points import training
 from registry.points.places import COUNT, all_points, by_code
 from registry.points.tables import ReadyItemRow, ReadySignatureRow
 from registry.roles import Actor, Role, require
 
 TRAINED_STAFF = 2
+_NOTED = Statement(select(ReadyItemRow.point).limit(1))
 
 
 class Item(StrEnum):
@@ -129,7 +131,7 @@ def sign(tx: Tx, clock: Clock, point: str, office: Office, actor: Actor) -> Read
 
 def begun(tx: Tx) -> bool:
     """Whether anything was noted about any point yet."""
-    return tx.scalar(select(ReadyItemRow.point).limit(1)) is not None
+    return _NOTED.first(tx) is not None
 
 
 def ready_points(tx: Tx, clock: Clock) -> list[str]:

@@ -10,12 +10,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
+from core.rows import Statement
 from registry.points import training
 from registry.points.places import by_code
 from registry.points.tables import GrantRow
@@ -25,6 +26,11 @@ TOKEN_BYTES = 32
 MAX_NAME = 60
 LONGEST = timedelta(days=366)
 NEVER_GRANTED = frozenset({Role.SYSTEM})
+_GRANT = Statement(
+    select(
+        GrantRow.person, GrantRow.roles, GrantRow.point, GrantRow.last_day, GrantRow.revoked_at
+    ).where(GrantRow.token_hash == bindparam("token_hash"))
+)
 
 
 class NotSignedIn(NotAllowed):
@@ -83,7 +89,7 @@ def sign_in(tx: Tx, clock: Clock, token: str) -> SignedIn:
 
     Raises NotSignedIn E-SIGN-IN (unknown, ended, taken back); NotAllowed E-UNTRAINED, E-SECONDMENT-OVER.
     """
-    row = tx.get(GrantRow, _hash(token))
+    row = _GRANT.first(tx, token_hash=_hash(token))
     if row is None or row.revoked_at is not None or row.last_day < business_date(clock.now()):
         raise NotSignedIn("E-SIGN-IN", "no grant is in force")
     roles = [Role(one) for one in row.roles.split()]

@@ -7,19 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, select
 
 from core import events
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
+from core.rows import KEYS, Lookup, Statement
 from registry.points.places import by_code
 from registry.points.tables import ExamRow, SecondmentRow, StaffRow
 from registry.roles import Actor, Role, require
 
 PASS_SCORE = 80
 VALID = timedelta(days=365)
+_PEOPLE: BindParameter[list[str]] = bindparam(KEYS, expanding=True)
+_EXAMS = Lookup(
+    select(ExamRow.person, ExamRow.module, ExamRow.score, ExamRow.held_on).where(
+        ExamRow.person.in_(_PEOPLE)
+    )
+)
+_STAFF = Statement(
+    select(StaffRow.audience, StaffRow.lent).where(StaffRow.person == bindparam("person"))
+)
 
 
 class Module(StrEnum):
@@ -100,7 +111,10 @@ def examine(tx: Tx, clock: Clock, person: str, module: Module, score: int, exami
 
 def lacking(tx: Tx, clock: Clock, person: str) -> tuple[Module, ...]:
     """Modules a person still needs today; all of them for a stranger."""
-    staff = tx.get(StaffRow, person)
+    return _lacking(tx, clock, person, _STAFF.first(tx, person=person))
+
+
+def _lacking(tx: Tx, clock: Clock, person: str, staff: Any) -> tuple[Module, ...]:
     needed = NEEDED[Audience(staff.audience)] if staff else frozenset(Module)
     passed = _passed(tx, clock, [person])
     return tuple(module for module in Module if module in needed and module not in passed[person])
@@ -110,22 +124,19 @@ def _passed(tx: Tx, clock: Clock, people: Sequence[str]) -> dict[str, set[str]]:
     """Modules in which each of these people holds a certificate today."""
     oldest = business_date(clock.now()) - VALID
     found: dict[str, set[str]] = {person: set() for person in people}
-    for person, module in tx.execute(
-        select(ExamRow.person, ExamRow.module).where(
-            ExamRow.person.in_(people), ExamRow.score >= PASS_SCORE, ExamRow.held_on > oldest
-        )
-    ):
-        found[person].add(module)
+    for person, module, score, held_on in _EXAMS.rows(tx, found):
+        if score >= PASS_SCORE and held_on > oldest:
+            found[person].add(module)
     return found
 
 
 def admit(tx: Tx, clock: Clock, person: str) -> None:
     """The gate at sign-in. Raises NotAllowed E-UNTRAINED (modules named), E-SECONDMENT-OVER."""
     today = business_date(clock.now())
-    missing = lacking(tx, clock, person)
+    staff = _STAFF.first(tx, person=person)
+    missing = _lacking(tx, clock, person, staff)
     if missing:
         raise NotAllowed("E-UNTRAINED", "not certified", modules=", ".join(missing))
-    staff = tx.get(StaffRow, person)
     if staff is not None and staff.lent and person not in _here_today(tx, today, [person]):
         raise NotAllowed("E-SECONDMENT-OVER", "the secondment is over")
 

@@ -6,26 +6,37 @@ appends one event. Repeating a step that was taken changes nothing.
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock, business_date
 from core.db import Tx, queue_for
-from core.errors import NotAllowed, NotFound, Rejected
+from core.errors import NotFound, Rejected
 from core.ids import uuid7
+from core.rows import Statement
 from registry import sequences, vault
 from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
 from registry.masking import refuse_personal
 from registry.parameters import PILOT, Policy
 from registry.points import launch
-from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal
-from registry.residence.domain import ALLOWED, Basis, Channel, Kind, PermitType, State
+from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal, steps
+from registry.residence.domain import Basis, Channel, Kind, PermitType, State
 from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
 from registry.roles import CLERKS, SYSTEM, Actor, Role, require, require_own
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 SAVERS = (*CLERKS, Role.EMPLOYER_OP)
 DESIGN_VERSION = "PILOT-1"
+_OPEN = Statement(
+    select(ApplicationRow.id, ApplicationRow.acc_no).where(
+        ApplicationRow.person_id == bindparam("person"), ApplicationRow.open.is_(True)
+    )
+)
+_LIVE = Statement(
+    select(PermitRow.permit_no).where(
+        PermitRow.person_id == bindparam("person"), PermitRow.status != domain.ChipStatus.CANCELLED
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -45,15 +56,26 @@ class Draft:
 def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILOT) -> str:
     """Line 1: a DRAFT; returns the tracking id.
 
-    Raises E-ROLE, E-AC-CHECK, E-POINT, E-DUP-APP (I1), E-HAS, E-HAS-NOT, E-RENEW-EARLY, E-TYPE.
+    Raises E-ROLE, E-AC-CHECK, E-POINT, E-DUP-APP (I1), E-HAS, E-HAS-NOT, E-RENEW-EARLY, E-TYPE, NotFound E-PERSON.
     """
+    require(actor, *SAVERS)
+    persons.get(tx, draft.person_id)
+    row = drafted(tx, clock, draft, actor, policy)
+    tx.add(row)
+    tx.flush()
+    return row.id
+
+
+def drafted(
+    tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILOT
+) -> ApplicationRow:
+    """Line 1 of a person the caller knows: a row the session does not hold yet. Raises as `save`."""
     require(actor, *SAVERS)
     code = validate_address_code(draft.address_code)
     if not code.ok:
         raise Rejected(code.code)
     if not valid_point(draft.point):
         raise Rejected("E-POINT", "no such acceptance point")
-    persons.get(tx, draft.person_id)
     queue_for(tx, f"applicant {draft.person_id}")
     _one_at_a_time(tx, clock, draft, policy)
     key = uuid7(clock.now())
@@ -73,13 +95,11 @@ def save(tx: Tx, clock: Clock, draft: Draft, actor: Actor, policy: Policy = PILO
         saved_at=clock.now(),
         saved_by=actor.name,
     )
-    tx.add(row)
-    tx.flush()
     events.append(
         tx, clock, "application.saved", row.id, actor=actor.name, point=draft.point,
         application_kind=draft.kind,
     )  # fmt: skip
-    return row.id
+    return row
 
 
 def _sealed(tx: Tx, key: str, draft: Draft) -> bytes | None:
@@ -90,42 +110,38 @@ def _sealed(tx: Tx, key: str, draft: Draft) -> bytes | None:
 
 
 def _one_at_a_time(tx: Tx, clock: Clock, draft: Draft, policy: Policy) -> None:
-    other = tx.scalar(
-        select(ApplicationRow).where(
-            ApplicationRow.person_id == draft.person_id, ApplicationRow.open.is_(True)
-        )
-    )
+    other = _OPEN.first(tx, person=draft.person_id)
     if other is not None:
         raise Rejected(
             "E-DUP-APP", "the person has an open application", other=other.acc_no or other.id
         )
-    live = tx.scalar(
-        select(PermitRow.permit_no).where(
-            PermitRow.person_id == draft.person_id,
-            PermitRow.status != domain.ChipStatus.CANCELLED,
-        )
-    )
-    if draft.kind is Kind.NEW and live is not None:
-        raise Rejected("E-HAS", "the person holds a permit", permit=live)
+    live = _LIVE.first(tx, person=draft.person_id)
     if draft.kind is Kind.NEW:
-        return
-    if live is None:
+        if live is not None:
+            raise Rejected("E-HAS", "the person holds a permit", permit=live.permit_no)
+    elif live is None:
         raise Rejected("E-HAS-NOT", "there is no permit to replace")
-    renewal.check(tx, clock, draft.kind, live, policy)
+    else:
+        renewal.check(tx, clock, draft.kind, live.permit_no, policy)
 
 
 def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     """Line 2. Raises E-ROLE, E-OWN (an employer's operator sends in its own), E-STATE, E-MISSING (all items)."""
     require(actor, *SAVERS)
     row = get(tx, tracking)
-    _own_case(row, actor)
-    person = persons.get(tx, row.person_id)
+    steps.own_case(row, actor)
+    send_in(tx, clock, row, persons.get(tx, row.person_id), actor)
+
+
+def send_in(tx: Tx, clock: Clock, row: ApplicationRow, person: PersonRow, actor: Actor) -> None:
+    """Line 2 of a row and its person as loaded. Raises E-ROLE, E-STATE, E-MISSING."""
+    require(actor, *SAVERS)
     missing = [] if person.photo_ref else [papers.PHOTO]
     if papers.under_age(person.birth, business_date(clock.now())) and not row.sealed:
         missing.append(papers.GUARDIAN)
     if missing:
         raise Rejected("E-MISSING", "items are missing", items=", ".join(missing))
-    if _move(clock, row, State.SUBMITTED):
+    if steps.move(clock, row, State.SUBMITTED):
         row.submitted_at = clock.now()
         events.append(tx, clock, "application.submitted", row.id, actor=actor.name)
 
@@ -143,9 +159,19 @@ def accept(
     Raises E-ROLE, E-STAGE, E-POINTS-SHUT, E-STATE, E-IDENTITY, E-MISSING, E-AC-*, E-FEE.
     """
     require(actor, *CLERKS)
-    launch.require_accepting(tx, clock)
     row = get(tx, tracking)
-    person = persons.get(tx, row.person_id)
+    take_in(tx, clock, row, persons.get(tx, row.person_id), actor, fee_receipt, policy)
+    tx.flush()
+    return row.acc_no or ""
+
+
+def take_in(
+    tx: Tx, clock: Clock, row: ApplicationRow, person: PersonRow, actor: Actor, fee_receipt: str,
+    policy: Policy = PILOT,
+) -> None:  # fmt: skip
+    """Line 3 of a row and its person as loaded. Raises as `accept`."""
+    require(actor, *CLERKS)
+    launch.require_accepting(tx, clock)
     if person.identity_level < 1:
         raise Rejected("E-IDENTITY", "no identity document was seen")
     if person.photo_ref is None:
@@ -153,8 +179,8 @@ def accept(
     facts.address(tx, row.address_code)
     if not fee_receipt:
         raise Rejected("E-FEE", "the fee is not paid")
-    if not _move(clock, row, State.ACCEPTED):
-        return row.acc_no or ""
+    if not steps.move(clock, row, State.ACCEPTED):
+        return
     today = business_date(clock.now())
     sequence = sequences.take(tx, f"acceptance-{row.point}-{today:%y%m%d}")
     row.acc_no = make_acceptance_no(row.point, today, sequence)
@@ -167,8 +193,6 @@ def accept(
         tx, clock, "application.accepted", row.acc_no, actor=actor.name, point=row.point,
         due_on=row.due_on.isoformat(), fee_fen=row.fee_fen,
     )  # fmt: skip
-    tx.flush()
-    return row.acc_no
 
 
 def verify(tx: Tx, clock: Clock, acc_no: str, actor: Actor = SYSTEM) -> ApplicationRow:
@@ -178,7 +202,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str, actor: Actor = SYSTEM) -> Applicat
     """
     require(actor, Role.SYSTEM, *CLERKS, Role.REVIEWER)
     row = by_number(tx, acc_no)
-    _move(clock, row, State.VERIFYING)
+    steps.move(clock, row, State.VERIFYING)
     person = persons.get(tx, row.person_id)
     today = business_date(clock.now())
     known = facts.of_person(tx, person)
@@ -189,7 +213,7 @@ def verify(tx: Tx, clock: Clock, acc_no: str, actor: Actor = SYSTEM) -> Applicat
         row.rental_answer = PASS
     else:
         row.rental_answer = FAIL if dwellings else UNKNOWN
-    _move(clock, row, State.IN_REVIEW)
+    steps.move(clock, row, State.IN_REVIEW)
     events.append(
         tx, clock, "application.checked", acc_no, actor=actor.name, ground=row.labour_answer,
         dwelling=row.rental_answer,
@@ -213,10 +237,10 @@ def approve(
     """
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
-    _second_person(row, actor)
+    steps.second_person(row, actor)
     if row.state == State.APPROVED and row.permit_no is not None:
         return row.permit_no
-    _may(row, State.APPROVED)
+    steps.may(row, State.APPROVED)
     if UNKNOWN in (row.labour_answer, row.rental_answer) and not note:
         raise Rejected("E-NOTE", "an unanswered question needs the reviewer's note")
     refuse_personal(note)
@@ -227,7 +251,7 @@ def approve(
             raise Rejected("E-BASIS", "no ground covers today; a TRP may be offered")
     facts.address(tx, row.address_code)
     permit_no = _permit(tx, clock, row, permit_type, actor, policy)
-    _move(clock, row, State.APPROVED)
+    steps.move(clock, row, State.APPROVED)
     row.permit_no, row.reason = permit_no, note or None
     row.decided_at, row.decided_by = clock.now(), actor.name
     tx.flush()
@@ -262,11 +286,11 @@ def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None
     """Line 8: final, with a reason, open to objection. Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL."""
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
-    _second_person(row, actor)
+    steps.second_person(row, actor)
     if not reason.strip():
         raise Rejected("E-REASON", "a refusal needs a reason")
     refuse_personal(reason)
-    if _move(clock, row, State.REJECTED):
+    if steps.move(clock, row, State.REJECTED):
         row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
         fees.refund(tx, clock, acc_no, "refused", actor.name)
         events.append(tx, clock, "application.refused", acc_no, actor=actor.name, reason=reason)
@@ -281,13 +305,13 @@ def send_back(
     """
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
-    _second_person(row, actor)
+    steps.second_person(row, actor)
     if not reason.strip():
         raise Rejected("E-REASON", "a return needs a reason")
     refuse_personal(reason)
     if row.returns >= policy.max_returns:
         raise Rejected("E-RETURNS", "returned twice already: call the applicant")
-    if _move(clock, row, State.RETURNED):
+    if steps.move(clock, row, State.RETURNED):
         row.returns += 1
         row.reason = reason
         events.append(tx, clock, "application.returned", acc_no, actor=actor.name, reason=reason)
@@ -299,9 +323,9 @@ def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
     row = get(tx, tracking)
     if Role.HOLDER in actor.roles:
         require_own(actor, row.person_id, *SAVERS)
-    _own_case(row, actor)
+    steps.own_case(row, actor)
     made = row.state == State.IN_PRODUCTION
-    if _move(clock, row, State.WITHDRAWN):
+    if steps.move(clock, row, State.WITHDRAWN):
         if row.acc_no is not None and not made:
             fees.refund(tx, clock, row.acc_no, "withdrawn", actor.name)
         if row.permit_no is not None and row.kind == Kind.NEW:
@@ -312,7 +336,7 @@ def withdraw(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
 def advance(tx: Tx, clock: Clock, acc_no: str, to: State, actor: str) -> None:
     """Lines 10 to 17: production and the points report where the card is. Raises E-STATE."""
     row = by_number(tx, acc_no)
-    if _move(clock, row, to):
+    if steps.move(clock, row, to):
         events.append(tx, clock, "application.advanced", acc_no, actor=actor, state=to)
 
 
@@ -323,7 +347,7 @@ def resubmit(tx: Tx, clock: Clock, acc_no: str, actor: Actor) -> ApplicationRow:
     """
     require(actor, *SAVERS)
     row = by_number(tx, acc_no)
-    _own_case(row, actor)
+    steps.own_case(row, actor)
     if row.state != State.RETURNED:
         raise Rejected("E-STATE", "it was not returned", state=row.state, allowed=State.RETURNED)
     stood = domain.working_days(business_date(row.state_since), business_date(clock.now()))
@@ -335,7 +359,7 @@ def resubmit(tx: Tx, clock: Clock, acc_no: str, actor: Actor) -> ApplicationRow:
 
 def drop_draft(tx: Tx, clock: Clock, row: ApplicationRow) -> None:
     """A draft older than 30 days leaves the queue."""
-    _move(clock, row, State.WITHDRAWN)
+    steps.move(clock, row, State.WITHDRAWN)
     events.append(tx, clock, "application.withdrawn", row.id, actor="watchdog")
 
 
@@ -366,33 +390,3 @@ def unchanged(tx: Tx, acc_no: str, row_version: int, actor: Actor) -> None:
 def applicant(tx: Tx, acc_no: str) -> PersonRow:
     """The person behind an acceptance number."""
     return persons.get(tx, by_number(tx, acc_no).person_id)
-
-
-def _second_person(row: ApplicationRow, actor: Actor) -> None:
-    if row.accepted_by == actor.name:
-        raise NotAllowed("E-SOD", "who accepted an application does not review it")
-
-
-def _own_case(row: ApplicationRow, actor: Actor) -> None:
-    """An employer's operator works on what it saved itself; clerks and holders have doors of their own."""
-    if not actor.roles.intersection({*CLERKS, Role.HOLDER}) and row.saved_by != actor.name:
-        raise NotAllowed("E-OWN", "somebody else saved this application")
-
-
-def _may(row: ApplicationRow, to: State) -> None:
-    allowed = ALLOWED[State(row.state)]
-    if to not in allowed:
-        raise Rejected(
-            "E-STATE", f"{row.state} does not lead to {to}", state=row.state,
-            allowed=", ".join(sorted(allowed)) or "-",
-        )  # fmt: skip
-
-
-def _move(clock: Clock, row: ApplicationRow, to: State) -> bool:
-    """Take a transition; False when the application is there already."""
-    if row.state == to:
-        return False
-    _may(row, to)
-    row.state, row.state_since = to, clock.now()
-    row.open = bool(ALLOWED[to])
-    return True

@@ -12,7 +12,7 @@ from core.errors import NotFound, Rejected
 from core.rows import Statement
 from registry.identifiers import validate_card_serial
 from registry.parameters import ISSUER_NAME
-from registry.residence import permits, persons
+from registry.residence import permits, persons, portraits
 from registry.residence.domain import Basis, CardState, ChipStatus, PermitType
 from registry.residence.tables import (
     ApplicationRow,
@@ -33,7 +33,8 @@ VOID_REASONS = frozenset(
 class CardData:
     """Everything for chip and face. `photo` is the JPEG of the photo rule, 358 x 441.
 
-    `cancelled` says that the permit is; `sealed` is the seal name, number and household address came out of.
+    `cancelled` says that the permit is; `sealed` is the seal name, number and household address came out of,
+    `photo_ref` the receipt of the portrait.
     """
 
     acc_no: str
@@ -61,6 +62,7 @@ class CardData:
     photo: bytes
     cancelled: bool = False
     sealed: bytes = b""
+    photo_ref: str = ""
 
 
 _CARD_DATA = Statement(
@@ -70,7 +72,8 @@ _CARD_DATA = Statement(
         PermitRow.basis.label("permit_basis"), PermitRow.status.label("permit_status"),
         PermitRow.issued_on, PermitRow.valid_until, PermitRow.ssn, PermitRow.lease_until,
         PermitRow.effective_on, PersonRow.id, PersonRow.sealed, PersonRow.sex, PersonRow.ethnic,
-        PersonRow.birth, PersonRow.purse_account, PhotoRow.jpeg.label("photo"),
+        PersonRow.birth, PersonRow.purse_account, PersonRow.photo_ref,
+        PhotoRow.sealed.label("photo_sealed"),
         KnownAddressRow.text.label("address_text"),
     )
     .join(PersonRow, PersonRow.id == ApplicationRow.person_id)
@@ -96,7 +99,7 @@ _ALIKE = Statement(
 def card_data(tx: Tx, acc_no: str, policy: int = 1, opened: CardData | None = None) -> CardData:
     """What a card for this application shows and holds.
 
-    The personal fields of `opened` are taken over while their seal is still the same: the HSM opens them once.
+    What was `opened` before is taken over while its seal is still the same: the HSM opens it once.
     Raises NotFound E-APPLICATION; Rejected E-STATE before approval, E-MISSING without a portrait.
     """
     row = _CARD_DATA.first(tx, wanted=acc_no)  # one question: a station asks it between two cards
@@ -104,7 +107,7 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1, opened: CardData | None = No
         raise NotFound("E-APPLICATION", "no such application")
     if row.permit_no is None:
         raise Rejected("E-STATE", "not approved", state=row.state, allowed="APPROVED")
-    if None in (row.photo, row.address_text):
+    if None in (row.photo_sealed, row.address_text):
         raise Rejected("E-MISSING", "portrait or address is missing", items="photo, address")
     if opened is None or opened.sealed != row.sealed:
         personal = persons.personal(tx, row)
@@ -113,6 +116,10 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1, opened: CardData | None = No
         )  # fmt: skip
     else:
         name, citizen_id, household = opened.name, opened.citizen_id, opened.household_address
+    if opened is None or opened.photo_ref != row.photo_ref:
+        photo = portraits.opened(tx, row.photo_ref, row.photo_sealed)
+    else:
+        photo = opened.photo
     return CardData(
         acc_no=acc_no,
         point=row.point,
@@ -136,9 +143,10 @@ def card_data(tx: Tx, acc_no: str, policy: int = 1, opened: CardData | None = No
         lease_until=row.lease_until,
         effective_on=row.effective_on,
         purse_account=row.purse_account,
-        photo=row.photo,
+        photo=photo,
         cancelled=row.permit_status == ChipStatus.CANCELLED,
         sealed=row.sealed,
+        photo_ref=row.photo_ref,
     )
 
 

@@ -9,18 +9,24 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, bindparam, select
 
 from core.clock import Clock
 from core.db import Tx
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
+from core.rows import Statement
 from registry.exchange.delivery import Handler
 from registry.exchange.messages import Envelope, Type
 from registry.residence.domain import Basis
 from registry.residence.tables import FactRow, FeedRow, KnownAddressRow, LinkRow, PersonRow
 
 DWELLING = "DWELLING"
+_ADDRESS = Statement(
+    select(KnownAddressRow.text, KnownAddressRow.status, KnownAddressRow.successor).where(
+        KnownAddressRow.code == bindparam("code")
+    )
+)
 MAX_SUCCESSIONS = 16
 # messages that tell an interval: its kind, and the field of the payload that is its origin
 INTERVALS: Mapping[Type, tuple[str, str]] = {
@@ -120,14 +126,14 @@ def add_ground(
     return record
 
 
-def address(tx: Tx, code: str) -> KnownAddressRow:
-    """An ACTIVE address. Raises Rejected E-AC-UNKNOWN or E-AC-RETIRED with the successor."""
-    row = tx.get(KnownAddressRow, code)
+def address(tx: Tx, code: str) -> str:
+    """The text of an ACTIVE address. Raises Rejected E-AC-UNKNOWN or E-AC-RETIRED with the successor."""
+    row = _ADDRESS.first(tx, code=code)
     if row is None:
         raise Rejected("E-AC-UNKNOWN", "no such address code")
     if row.status != "ACTIVE":
         raise Rejected("E-AC-RETIRED", "the code is retired", successor=row.successor or "-")
-    return row
+    return str(row.text)
 
 
 def _link(tx: Tx, _clock: Clock, message: Envelope) -> None:

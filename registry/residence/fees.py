@@ -2,16 +2,26 @@
 
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from core import events
 from core.clock import Clock
-from core.db import Tx
+from core.db import Tx, metadata
 from core.errors import Rejected
+from core.rows import Insert, Statement
 from registry.parameters import PILOT, Policy
 from registry.residence.domain import Kind
 from registry.residence.tables import FeeItemRow, PaymentRow
 from registry.roles import Actor, Role, require, two_persons
+
+_PAYMENTS = Insert(metadata.tables[PaymentRow.__tablename__])
+_PAID = Statement(select(PaymentRow.acc_no).where(PaymentRow.acc_no == bindparam("acc_no")))
+_PRICE = Statement(
+    select(FeeItemRow.price_fen)
+    .where(FeeItemRow.kind == bindparam("kind"), FeeItemRow.valid_from <= bindparam("day"))
+    .order_by(FeeItemRow.valid_from.desc())
+    .limit(1)
+)
 
 
 def set_price(
@@ -34,24 +44,21 @@ def set_price(
 
 def price(tx: Tx, kind: Kind, day: date, policy: Policy = PILOT) -> int:
     """What an application accepted on `day` costs, fen; the policy's price until one was approved."""
-    found = tx.scalar(
-        select(FeeItemRow.price_fen)
-        .where(FeeItemRow.kind == kind, FeeItemRow.valid_from <= day)
-        .order_by(FeeItemRow.valid_from.desc())
-        .limit(1)
-    )
+    found = _PRICE.first(tx, kind=kind, day=day)
     if found is not None:
-        return found
+        return int(found.price_fen)
     return policy.fee_new_fen if kind is Kind.NEW else policy.fee_replacement_fen
 
 
 def pay(tx: Tx, clock: Clock, acc_no: str, receipt: str, amount_fen: int) -> None:
     """Keep the payment of an application; a second one for it changes nothing."""
-    if tx.get(PaymentRow, acc_no) is None:
-        tx.add(
-            PaymentRow(acc_no=acc_no, receipt=receipt, amount_fen=amount_fen, paid_at=clock.now())
-        )
-        tx.flush()
+    if _PAID.first(tx, acc_no=acc_no) is not None:
+        return
+    _PAYMENTS.run(
+        tx,
+        [{"acc_no": acc_no, "receipt": receipt, "amount_fen": amount_fen, "paid_at": clock.now(),
+          "refunded_at": None, "refund_reason": None}],
+    )  # fmt: skip
 
 
 def refund(tx: Tx, clock: Clock, acc_no: str, reason: str, actor: str) -> int:

@@ -1,16 +1,17 @@
 """Persons and their portraits in the residence register."""
 
-import hashlib
 import unicodedata
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 
 from sqlalchemy import select
 
 from core import events
 from core.clock import Clock, business_date
-from core.db import Tx, queue_for
+from core.db import Tx, metadata, queue_for
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
+from core.rows import Insert
 from registry import sequences, vault
 from registry.identifiers import (
     citizen_birth,
@@ -18,15 +19,17 @@ from registry.identifiers import (
     make_purse_account,
     validate_citizen_id,
 )
-from registry.residence import photo
-from registry.residence.tables import LinkRow, PersonRow, PhotoRow
+from registry.residence import portraits
+from registry.residence.tables import LinkRow, PersonRow
 from registry.roles import CLERKS, Actor, Role, require
+from registry.vault import Place, Vault
 
 REGISTER = "residence"
 
 MAX_NAME_BYTES = 30
 MAX_ADDRESS_BYTES = 70
 ETHNIC_GROUPS = range(1, 57)
+_LINKS = Insert(metadata.tables[LinkRow.__tablename__])
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +55,19 @@ class Personal:
     phone: str
 
 
+@dataclass(frozen=True, repr=False)
+class Newcomer:
+    """Stated data that met every rule, under seal for a row of their own; nothing is kept yet."""
+
+    id: str
+    index: str
+    sealed: bytes
+    sex: int
+    ethnic: int
+    birth: date
+    identity_level: int
+
+
 def check_name(name: str) -> None:
     """Raises Rejected E-NAME: empty, edge blanks, digits, controls, or longer than the chip's 30 bytes."""
     bad = any(char.isdigit() or unicodedata.category(char) == "Cc" for char in name)
@@ -64,40 +80,55 @@ def check_name(name: str) -> None:
         raise Rejected("E-NAME", "the name does not fit the rule")
 
 
-def register(tx: Tx, clock: Clock, data: PersonData) -> str:
-    """Find or add a person by citizen id; returns the person's id.
+def check(keeper: Vault, clock: Clock, data: PersonData) -> Newcomer:
+    """Hold what an applicant states against the rules and seal it: no transaction is needed.
 
-    Raises Rejected E-CID-*, E-CID-SEX, E-NAME, E-ETHNIC, E-AC-TEXT.
+    Raises Rejected E-CID-*, E-CID-SEX, E-NAME, E-ETHNIC, E-AC-TEXT, and the errors of `Vault`.
     """
     checked = validate_citizen_id(data.citizen_id, business_date(clock.now()))
     if not checked.ok:
         raise Rejected(checked.code)
-    if citizen_sex(checked.normalized) != data.sex:
+    number = checked.normalized
+    if citizen_sex(number) != data.sex:
         raise Rejected("E-CID-SEX", "stated sex and number differ")
     check_name(data.name)
     if data.ethnic not in ETHNIC_GROUPS:
         raise Rejected("E-ETHNIC", "unknown ethnic code")
     _check_household(data.household_address)
-    index = vault.citizen_index(tx, REGISTER, checked.normalized)
-    queue_for(tx, f"person {index}")
-    known = tx.scalar(select(PersonRow).where(PersonRow.citizen_index == index))
-    if known is not None:
-        known.identity_level = max(known.identity_level, data.identity_level)
-        return known.id
+    (index,) = keeper.index(REGISTER, "citizen_id", [number])
     person_id = uuid7(clock.now())
-    personal = Personal(checked.normalized, data.name, data.household_address, data.phone)
+    fields = Personal(number, data.name, data.household_address, data.phone)
+    (sealed,) = keeper.seal([(Place(PersonRow.__tablename__, person_id), asdict(fields))])
+    return Newcomer(
+        person_id, index, sealed, data.sex, data.ethnic, citizen_birth(number), data.identity_level
+    )
+
+
+def enter(tx: Tx, newcomer: Newcomer) -> PersonRow:
+    """The person the register knows by the number, or a new one; the identity level only rises."""
+    queue_for(tx, f"person {newcomer.index}")
+    known = tx.scalar(select(PersonRow).where(PersonRow.citizen_index == newcomer.index))
+    if known is not None:
+        known.identity_level = max(known.identity_level, newcomer.identity_level)
+        return known
     row = PersonRow(
-        id=person_id,
-        citizen_index=index,
-        sealed=_sealed(tx, person_id, personal),
-        sex=data.sex,
-        ethnic=data.ethnic,
-        birth=citizen_birth(checked.normalized),
-        identity_level=data.identity_level,
+        id=newcomer.id,
+        citizen_index=newcomer.index,
+        sealed=newcomer.sealed,
+        sex=newcomer.sex,
+        ethnic=newcomer.ethnic,
+        birth=newcomer.birth,
+        identity_level=newcomer.identity_level,
         purse_account=make_purse_account(sequences.take(tx, "purse-account")),
     )
     tx.add(row)
-    tx.add(LinkRow(source=REGISTER, subject=row.id, citizen_index=index))
+    _LINKS.run(tx, [{"source": REGISTER, "subject": row.id, "citizen_index": newcomer.index}])
+    return row
+
+
+def register(tx: Tx, clock: Clock, data: PersonData) -> str:
+    """Find or add a person by citizen id; returns the person's id. Raises as `check`."""
+    row = enter(tx, check(vault.of(tx), clock, data))
     tx.flush()
     return row.id
 
@@ -151,21 +182,11 @@ def _check_household(text: str) -> None:
 
 
 def store_photo(tx: Tx, clock: Clock, person_id: str, jpeg: bytes) -> str:
-    """Check and keep a portrait; returns its receipt number. Raises Rejected E-PHOTO-*."""
-    photo.check(jpeg)
-    digest = hashlib.sha256(jpeg).hexdigest()
+    """Check and keep a portrait; returns its receipt number. Raises NotFound E-PERSON, Rejected E-PHOTO-*."""
     person = get(tx, person_id)
-    same = tx.scalar(select(PhotoRow.ref).where(PhotoRow.sha256 == digest))
-    if same is not None:
-        if same != person.photo_ref:
-            raise Rejected("E-PHOTO-DUP", "the portrait belongs to another person")
-        return same
-    row = PhotoRow(ref=uuid7(clock.now()), sha256=digest, jpeg=jpeg)
-    tx.add(row)
+    ref = portraits.keep(tx, person, portraits.check(vault.of(tx), clock, jpeg))
     tx.flush()
-    person.photo_ref = row.ref
-    tx.flush()
-    return row.ref
+    return ref
 
 
 def get(tx: Tx, person_id: str) -> PersonRow:

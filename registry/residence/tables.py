@@ -25,13 +25,13 @@ def _one(name: str, column: str, condition: str) -> Index:
 
 
 class PhotoRow(Table):
-    """A portrait that passed the photo rule, by its receipt number."""
+    """A portrait that passed the photo rule, by its receipt number; `sealed`: the JPEG, see `portraits`."""
 
     __tablename__ = "residence_photo"
 
     ref: Mapped[str] = mapped_column(String(36), primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    jpeg: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class PersonRow(Table):

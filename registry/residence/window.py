@@ -12,12 +12,14 @@ from core.clock import Clock
 from core.db import Tx
 from core.errors import NotAllowed, Rejected
 from registry.parameters import PILOT, Policy
-from registry.residence import applications, permits, persons
+from registry.residence import applications, permits, persons, portraits
 from registry.residence.applications import SAVERS, Draft
 from registry.residence.domain import Basis, Channel, Kind, State
-from registry.residence.persons import PersonData
-from registry.residence.tables import ApplicationRow
+from registry.residence.persons import Newcomer, PersonData
+from registry.residence.portraits import Portrait
+from registry.residence.tables import ApplicationRow, PersonRow
 from registry.roles import CLERKS, Actor, Role, require
+from registry.vault import Vault
 
 MAX_PAGE = 200
 WORK_LISTS = (*CLERKS, Role.REVIEWER, Role.PILOT_OFFICE)
@@ -42,29 +44,67 @@ class Wish:
         )  # fmt: skip
 
 
-def take_down(
-    tx: Tx, clock: Clock, person: PersonData, portrait: bytes, wish: Wish, point: str, actor: Actor,
-    policy: Policy = PILOT,
-) -> str:  # fmt: skip
-    """Register the person, keep the portrait (empty: none was brought), save the draft; the tracking id.
+@dataclass(frozen=True, repr=False)
+class Applicant:
+    """Who came, held against the rules and under seal; `portrait` None: no picture was brought."""
 
-    Raises what `persons.register`, `persons.store_photo` and `applications.save` raise.
+    newcomer: Newcomer
+    portrait: Portrait | None
+
+
+def examine(
+    keeper: Vault, clock: Clock, person: PersonData, portrait: bytes, actor: Actor
+) -> Applicant:
+    """What takes longest at a window, and needs no transaction: others write meanwhile.
+
+    Raises NotAllowed E-ROLE, and what `persons.check` and `portraits.check` raise.
     """
     require(actor, *SAVERS)
-    known = persons.register(tx, clock, person)
-    if portrait:
-        persons.store_photo(tx, clock, known, portrait)
-    return applications.save(tx, clock, wish.draft(known, point), actor, policy)
+    newcomer = persons.check(keeper, clock, person)
+    picture = portraits.check(keeper, clock, portrait) if portrait else None
+    return Applicant(newcomer, picture)
+
+
+def take_down(
+    tx: Tx, clock: Clock, applicant: Applicant, wish: Wish, point: str, actor: Actor,
+    policy: Policy = PILOT,
+) -> ApplicationRow:  # fmt: skip
+    """Enter the person, keep the portrait, save the draft.
+
+    Raises Rejected E-PHOTO-DUP, and what `applications.save` raises.
+    """
+    require(actor, *SAVERS)
+    row, _ = _begin(tx, clock, applicant, wish, point, actor, policy)
+    tx.add(row)
+    tx.flush()
+    return row
 
 
 def accept_walk_in(
-    tx: Tx, clock: Clock, person: PersonData, portrait: bytes, wish: Wish, point: str, actor: Actor,
+    tx: Tx, clock: Clock, applicant: Applicant, wish: Wish, point: str, actor: Actor,
     fee_receipt: str, policy: Policy = PILOT,
-) -> str:  # fmt: skip
-    """Lines 1 to 3 at once; the acceptance number. Raises as `take_down`, `submit` and `accept`."""
-    tracking = take_down(tx, clock, person, portrait, wish, point, actor, policy)
-    applications.submit(tx, clock, tracking, actor)
-    return applications.accept(tx, clock, tracking, actor, fee_receipt, policy)
+) -> ApplicationRow:  # fmt: skip
+    """Lines 1 to 3 at once, written as one row. Raises as `take_down`, `submit` and `accept`."""
+    require(actor, *CLERKS)
+    with tx.no_autoflush:  # nothing that is looked for here was written here
+        row, person = _begin(tx, clock, applicant, wish, point, actor, policy)
+        applications.send_in(tx, clock, row, person, actor)
+        applications.take_in(tx, clock, row, person, actor, fee_receipt, policy)
+    tx.flush()  # the person before the application that names it
+    tx.add(row)
+    tx.flush()
+    return row
+
+
+def _begin(
+    tx: Tx, clock: Clock, applicant: Applicant, wish: Wish, point: str, actor: Actor, policy: Policy
+) -> tuple[ApplicationRow, PersonRow]:
+    with tx.no_autoflush:  # a new person is written once, with the portrait
+        person = persons.enter(tx, applicant.newcomer)
+        if applicant.portrait is not None:
+            portraits.keep(tx, person, applicant.portrait)
+    draft = wish.draft(person.id, point)
+    return applications.drafted(tx, clock, draft, actor, policy), person
 
 
 def sits_at(actor: Actor, own_point: str, point: str) -> None:

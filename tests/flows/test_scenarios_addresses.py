@@ -52,7 +52,7 @@ def test_t11_a_renamed_address_keeps_its_people() -> None:
         address.rename(tx, town.clock, home, "盐田区新深盐路8号101房")
         address.rename(tx, town.clock, home, "盐田区新深盐路8号101房")
         town.deliver(tx)
-        assert facts.address(tx, home).text == "盐田区新深盐路8号101房"
+        assert facts.address(tx, home) == "盐田区新深盐路8号101房"
         hanging = tx.query(PlateRow).filter_by(code=home, state="HUNG").all()
         assert [plate.text for plate in hanging] == ["盐田区新深盐路8号101房"]
         assert tx.query(PlateRow).filter_by(code=home, state="REMOVED").count() == 1

@@ -58,6 +58,9 @@ MATRIX = {
     "residence.applications.approve": "reviewer",
     "residence.applications.refuse": "reviewer",
     "residence.applications.send_back": "reviewer",
+    "residence.applications.drafted": f"{CLERKS} employer_op",
+    "residence.applications.send_in": f"{CLERKS} employer_op",
+    "residence.applications.take_in": CLERKS,
     "residence.applications.withdraw": f"{CLERKS} employer_op holder",
     "residence.applications.resubmit": f"{CLERKS} employer_op",
     "residence.applications.unchanged": "reviewer",
@@ -65,8 +68,9 @@ MATRIX = {
     "residence.access.look_at_applicant": CLERKS,
     "residence.access.look_at_status": CLERKS,
     "residence.window.accept_here": CLERKS,
-    "residence.window.accept_walk_in": f"{CLERKS} employer_op",
+    "residence.window.accept_walk_in": CLERKS,
     "residence.window.apply_again": CLERKS,
+    "residence.window.examine": f"{CLERKS} employer_op",
     "residence.window.read": f"{CLERKS} reviewer pilot_office auditor employer_op holder",
     "residence.window.sits_at": CLERKS,
     "residence.window.take_down": f"{CLERKS} employer_op",
@@ -85,6 +89,8 @@ MATRIX = {
 ELSEWHERE = {
     "employment.accounts.admit_operator": "two actors: test_registry_employment",
     "residence.access.my_access_log": "own record only: test_registry_residence",
+    "residence.steps.second_person": "not who accepted it: test_registry_applications",
+    "residence.steps.own_case": "operators their own only: test_registry_owners",
     "exchange.dead_letters.close": "no door: the end of discard and replay",
 }
 PACKAGES = ("dormancy", "employment", "exchange", "rental", "residence")

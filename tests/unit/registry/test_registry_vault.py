@@ -16,13 +16,21 @@ from registry.employment import service as employment
 from registry.employment.tables import WorkerRow
 from registry.rental import occupants, patrols, units
 from registry.rental.tables import OccupantRow
-from registry.residence import applications, persons
+from registry.residence import applications, cards, persons
 from registry.residence.domain import Basis
-from registry.residence.tables import LinkRow, PersonRow
+from registry.residence.tables import LinkRow, PersonRow, PhotoRow
 from registry.roles import Actor, Role
 from registry.synthetic import Resident
 from registry.vault import Place, Vault
-from tests.registry_bench import CLERK, REVIEWER, STATION, City, city, person_data
+from tests.registry_bench import (
+    CLERK,
+    REVIEWER,
+    STATION,
+    City,
+    acceptance_of,
+    city,
+    person_data,
+)
 
 OPERATOR = Actor.of("operator Bai", Role.EMPLOYER_OP)
 SINCE = date(2007, 5, 7)
@@ -74,6 +82,33 @@ def test_particulars_that_are_too_long_are_refused(kept: Vault) -> None:
     assert kept.seal([(Place("t", "1"), longest)])
     with pytest.raises(Rejected, match="E-SEAL-SIZE"):
         kept.seal([(Place("t", "1"), {"remark": longest["remark"] + "x"})])
+
+
+def test_a_portrait_is_sealed_in_pieces_that_open_whole_and_in_order_only(kept: Vault) -> None:
+    place = Place("residence_photo", "r1")
+    picture = bytes(range(256)) * 90
+    sealed = kept.seal_long(place, picture)
+    assert picture[:64] not in sealed
+    assert kept.open_long(place, sealed) == picture
+    assert kept.open_long(place, kept.reseal([(place, sealed)])[0]) == picture
+    piece = len(kept.seal_long(place, bytes(1_024)))
+    swapped = sealed[piece : 2 * piece] + sealed[:piece] + sealed[2 * piece :]
+    for other in (swapped, sealed[:-1], sealed[: 4 * piece], sealed[piece:]):
+        with pytest.raises(EvidenceMismatch, match="HSM-01"):
+            kept.open_long(place, other)
+    with pytest.raises(Rejected, match="E-SEAL-SIZE"):
+        kept.seal_long(place, bytes(65_537))
+
+
+def test_a_registered_portrait_is_nowhere_in_clear_and_comes_back_for_the_card() -> None:
+    town = city()
+    with town.db.write() as tx:
+        permit_no, _ = town.hold_permit(tx, 0, SINCE)
+        acc_no = acceptance_of(tx, permit_no)
+        jpeg = town.people[0].portrait()
+        stored = tx.scalars(select(PhotoRow)).one()
+        assert jpeg[2:34] not in stored.sealed
+        assert cards.card_data(tx, acc_no).photo == jpeg
 
 
 def test_without_a_vault_people_are_closed_and_everything_else_goes_on() -> None:
