@@ -10,9 +10,11 @@ from core.errors import CityError
 from hsm_sim.purse_requests import CheckLoadTac, ConfirmUnload
 from payments import requests as r
 from payments.decisions import (
+    BY_PROOF,
     CONFIRMED,
     ISSUED,
     REVERSED,
+    TAKEN_BACK,
     UNRESOLVED,
     BankOrder,
     CardMove,
@@ -105,18 +107,26 @@ def _tac_request(desk: Desk, row: Any, data: PurseConfirmation) -> CheckLoadTac 
 def _confirmed(row: Any, data: PurseConfirmation, desk: Desk) -> Decision:
     evidence = bytes(data)
     if row.state == CONFIRMED:
-        note = LoadMove(row.key, CONFIRMED, CONFIRMED, row.reason, evidence=evidence)
+        note = LoadMove(row.key, CONFIRMED, CONFIRMED, row.reason, evidence=evidence, proven=True)
         return Decision("00", moves=(note, *_presumptions_final(row, desk)))
-    if row.state == REVERSED or (row.state == UNRESOLVED and row.reason == "reversed"):
+    if row.state == REVERSED or (row.state == UNRESOLVED and row.reason == TAKEN_BACK):
         move = LoadMove(
-            row.key, row.state, UNRESOLVED, "reversed", watched=False, evidence=evidence
+            row.key,
+            row.state,
+            UNRESOLVED,
+            TAKEN_BACK,
+            watched=False,
+            evidence=evidence,
+            proven=True,
         )
         seen = Incident("reversed-but-loaded", row.key, "TAC proves it", evidence)
         return Decision("00", moves=(move,), incidents=(seen,))
     if row.state not in (ISSUED, UNRESOLVED):
         seen = Incident("confirmation-early", row.key, f"load is {row.state}", evidence)
         return refuse("63", seen)
-    move = LoadMove(row.key, row.state, CONFIRMED, "by proof", COMPLETED, evidence=evidence)
+    move = LoadMove(
+        row.key, row.state, CONFIRMED, BY_PROOF, COMPLETED, evidence=evidence, proven=True
+    )
     finals = _presumptions_final(row, desk)
     orders = (
         (BankOrder(row.reference, "credit", row.amount, row.account),)
@@ -150,8 +160,7 @@ def _presumed(row: Any) -> bool:
     """Whether a load is taken back for certain, or in doubt, without a TAC of its own."""
     if row.state == REVERSED:
         return bool(row.watched)
-    proven = (row.evidence or b"").startswith(LOAD_CONFIRMATION.encode())
-    return bool(row.state == UNRESOLVED and row.reason == "reversed") and not proven
+    return bool(row.state == UNRESOLVED and row.reason == TAKEN_BACK and not row.proven)
 
 
 def _unknown_outcome(row: Any, data: PurseConfirmation) -> Decision:

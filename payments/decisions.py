@@ -33,6 +33,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     CONFIRMED: frozenset(),
     DECLINED: frozenset(),
 }
+# Why a load is in its state, where a rule asks for it later.
+BY_PROOF, BY_COUNTER, TAKEN_BACK = "by proof", "by counter", "reversed"
 REFUSED = "22"
 DETAIL_MTI = "0320"
 _WITH_FUNCTION = (DETAIL_MTI, "0800", "0820")
@@ -83,7 +85,10 @@ def original_key(message: Message) -> str:
 
 @dataclass(frozen=True)
 class LoadMove:
-    """A load's change of state, guarded by the state it had; `money` completes or voids its transfer."""
+    """A load's change of state, guarded by the state it had; `money` completes or voids its transfer.
+
+    `proven`: the TAC (MAC3) in `evidence` was right.
+    """
 
     key: str
     before: str
@@ -92,6 +97,7 @@ class LoadMove:
     money: str = ""
     watched: bool | None = None
     evidence: bytes | None = None
+    proven: bool | None = None
     issued: str | None = None
 
     def __post_init__(self) -> None:

@@ -35,14 +35,12 @@ from payments.decisions import CONFIRMED
 from payments.judging import POSTED, made_at
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
-from payments.purse_data import LOAD_CONFIRMATION, UNLOAD_CONFIRMATION
 from payments.requests import PROCESSING, PURCHASE
 from payments.tables import ClearingFileRow, LoadRow, PurchaseRow, TransferRow
 from payments.tac_checks import Provable, check_tacs
 
 T = TypeVar("T")
 ROWS_A_STATEMENT = 5_000
-PROOFS = (LOAD_CONFIRMATION.encode(), UNLOAD_CONFIRMATION.encode())
 TAC_AT, BALANCE_AT = slice(46, 50), slice(50, 54)  # in a proof, its flag included (section 5)
 BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD = "01", "02", "03", "04"
 BAD_TERMINAL, LATE, BAD_COUNTER = "05", "06", "08"
@@ -85,9 +83,8 @@ def _stamp(at: datetime) -> str:
 
 
 def _proof(row: LoadRow) -> bytes | None:
-    """The card's SV or UV; an SX says only that the terminal lost sight of the card."""
-    proven = row.evidence is not None and row.evidence[:2] in PROOFS
-    return row.evidence if proven else None
+    """The card's SV or UV whose code was right; a wrong one, or an SX, says nothing to a partner."""
+    return row.evidence if row.proven else None
 
 
 def _load_record(profile: HostProfile, row: LoadRow, day: date) -> Record:

@@ -16,12 +16,14 @@ from hsm_sim.purse_requests import Load, Unload
 from payments import ledger, limits
 from payments import requests as r
 from payments.decisions import (
+    BY_COUNTER,
     CONFIRMED,
     DECLINED,
     HELD,
     ISSUED,
     REFUSED,
     REVERSED,
+    TAKEN_BACK,
     UNRESOLVED,
     BankAnswer,
     BankLeg,
@@ -250,7 +252,7 @@ def _load_row(
         "trace": message.trace, "reference": reference,
         "account": account_of(message) if keep_account else "",
         "issued": answer.date.hex() + answer.time.hex(), "reason": "", "watched": False,
-        "evidence": None, "host": desk.profile.name, "day": request.day, "at": request.at,
+        "evidence": None, "proven": False, "host": desk.profile.name, "day": request.day, "at": request.at,
     }  # fmt: skip
 
 
@@ -279,7 +281,7 @@ def _decide_older(
         if data.counter > row.counter:
             _by_counter(row, data, moves, orders, incidents)
         elif data.counter == row.counter and row.state in (ISSUED, UNRESOLVED):
-            if row.state == UNRESOLVED and row.reason == "reversed":
+            if row.state == UNRESOLVED and row.reason == TAKEN_BACK:
                 continue
             moves.append(
                 LoadMove(row.key, row.state, REVERSED, "same counter again", VOID, watched=True)
@@ -297,12 +299,12 @@ def _by_counter(
     incidents: list[Incident],
 ) -> None:
     """The counter went on: the load happened."""
-    if row.state in (ISSUED, UNRESOLVED) and row.reason != "reversed":
-        moves.append(LoadMove(row.key, row.state, CONFIRMED, "by counter", COMPLETE))
+    if row.state in (ISSUED, UNRESOLVED) and row.reason != TAKEN_BACK:
+        moves.append(LoadMove(row.key, row.state, CONFIRMED, BY_COUNTER, COMPLETE))
         if row.kind == r.UNLOAD:
             orders.append(BankOrder(row.reference, "credit", row.amount, row.account))
     elif row.state == REVERSED:
-        moves.append(LoadMove(row.key, REVERSED, UNRESOLVED, "reversed", watched=False))
+        moves.append(LoadMove(row.key, REVERSED, UNRESOLVED, TAKEN_BACK, watched=False))
         incidents.append(
             Incident(
                 "reversed-but-loaded", row.key, f"counter {data.counter} proves it", bytes(data)

@@ -10,7 +10,14 @@ from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
 from payments import ledger
-from payments.decisions import CONFIRMED, REVERSED, UNRESOLVED, BankOrder, LoadMove
+from payments.decisions import (
+    CONFIRMED,
+    REVERSED,
+    TAKEN_BACK,
+    UNRESOLVED,
+    BankOrder,
+    LoadMove,
+)
 from payments.judging import payment
 from payments.ledger import Transfer
 from payments.matrix import BANK_KINDS
@@ -43,7 +50,7 @@ def decide_load(tx: Tx, clock: Clock, key: str, happened: bool, who: Deciders, r
     at = clock.now()
     day = business_date(at)
     after = CONFIRMED if happened else REVERSED
-    voided = row.reason == "reversed"  # its promise was taken back before the proof came
+    voided = row.reason == TAKEN_BACK  # its promise was taken back before the proof came
     money = "" if voided else ledger.COMPLETED if happened else ledger.VOIDED
     kind, reference, amount = row.kind, row.reference, row.amount
     if voided and happened:

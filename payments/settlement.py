@@ -16,6 +16,7 @@ from payments import batch_fill, frames
 from payments.decisions import (
     CONFIRMED,
     ISSUED,
+    TAKEN_BACK,
     UNRESOLVED,
     Decision,
     Incident,
@@ -51,7 +52,7 @@ def host_totals(tx: Tx, terminal: str, batch: int) -> Totals:
             LoadRow.terminal == terminal,
             LoadRow.batch == batch,
             LoadRow.state.in_((ISSUED, CONFIRMED, UNRESOLVED)),
-            LoadRow.reason != "reversed",
+            LoadRow.reason != TAKEN_BACK,
         )
         .group_by(LoadRow.kind)
     )

@@ -174,9 +174,9 @@ class PurseCardRow(Table):
 
 
 class LoadRow(Table):
-    """A load or unload (8.3). `key` is that of its 0200; `issued_*` is what went to the card with MAC2.
+    """A load or unload (8.3). `key`: of its 0200. `issued`: date and time that went to the card with MAC2.
 
-    `watched`: reversed on a terminal's word, until the card's next online counter has been seen (I-17).
+    `watched`: reversed on a terminal's word, the card's next counter unseen (I-17). `proven`: TAC (MAC3) right.
     """
 
     __tablename__ = "purse_load"
@@ -215,6 +215,7 @@ class LoadRow(Table):
     reason: Mapped[str] = mapped_column(String(20), default="")
     watched: Mapped[bool] = mapped_column(Boolean, default=False)
     evidence: Mapped[bytes | None] = mapped_column(LargeBinary)
+    proven: Mapped[bool] = mapped_column(Boolean, default=False)
     host: Mapped[str] = mapped_column(String(40))
     day: Mapped[date] = mapped_column(Date)
     at: Mapped[datetime] = mapped_column(Instant)

@@ -193,6 +193,7 @@ _MOVE_LOAD = (
         evidence=func.coalesce(
             bindparam("b_evidence", type_=_LOAD.c.evidence.type), _LOAD.c.evidence
         ),
+        proven=func.coalesce(bindparam("b_proven", type_=_LOAD.c.proven.type), _LOAD.c.proven),
     )
 )
 
@@ -201,7 +202,7 @@ def move_loads(tx: Tx, clock: Clock, moves: Sequence[LoadMove], day: date, at: d
     """Change loads' states, decide their promised money, and take back a reversed one's answer (I-30)."""
     rows = [
         {"b_key": m.key, "b_before": m.before, "b_after": m.after, "b_reason": m.reason,
-         "b_watched": m.watched, "b_evidence": m.evidence}
+         "b_watched": m.watched, "b_evidence": m.evidence, "b_proven": m.proven}
         for m in moves
     ]  # fmt: skip
     guarded(tx, _MOVE_LOAD, rows)

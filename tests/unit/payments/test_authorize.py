@@ -12,6 +12,7 @@ from hsm_sim.client import Hsm, NotSupportedByDevice
 from hsm_sim.client import Request as HsmRequest
 from payments import frames, ledger, messages
 from payments import requests as r
+from payments.exchange_files import export_day
 from payments.field_parts import parse_field54
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal, unknown_outcome
@@ -284,6 +285,28 @@ def test_a_wrong_tac_keeps_the_money_pending_and_the_evidence(
     assert purse(host, card) == ledger.Balance(0, 5000)
     with host.db.read() as tx:
         assert tx.scalars(select(IncidentRow.evidence)).one() == bytes(forged)
+
+
+def test_a_wrong_tac_stays_evidence_and_never_becomes_a_proof(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    """Not even when the counter shows that the load happened: a partner is told no TAC until the right one came."""
+    request, asked = terminal.load_request(card, 5000)
+    answer = terminal.ask(request)
+    proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
+    forged = replace(proof, tac=b"\xde\xad\xbe\xef")
+    terminal.confirm(request, answer, forged)
+    terminal.load(card, 100)
+    for given, proven in ((forged, False), (proof, True)):
+        if proven:
+            assert terminal.confirm(request, answer, given).response == "00"
+        with host.db.read() as tx:
+            row = tx.scalars(select(LoadRow).order_by(LoadRow.key)).first()
+            assert row is not None
+            assert (row.state, row.reason) == ("CONFIRMED", "by counter")
+            assert (row.evidence, row.proven) == (bytes(given), proven)
+            file = export_day(tx, host.clock, host.profile, row.day)[1]
+        assert (given.tac.hex().upper().encode() in file) is proven
 
 
 def test_a_confirmation_without_its_load_is_kept_and_answered_25(
