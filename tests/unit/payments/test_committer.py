@@ -62,7 +62,9 @@ def ticket(terminal: int, trace: int) -> Ticket:
 
 
 @contextmanager
-def running(slow: Slow, *desks: Desk) -> Iterator[Committer]:
+def running(
+    slow: Slow, *desks: Desk, wake: threading.Condition | None = None
+) -> Iterator[Committer]:
     """A committer; every desk sees every reply."""
 
     def deliver(replies: list[tuple[Any, Reply]]) -> None:
@@ -71,6 +73,8 @@ def running(slow: Slow, *desks: Desk) -> Iterator[Committer]:
 
     clock, metrics = SystemClock(), HostMetrics()
     made = Committer(cast(Authorizer, slow), clock, metrics, deliver)
+    if wake is not None:
+        made._wake = wake
     made.start()
     try:
         yield made
@@ -114,6 +118,34 @@ def test_who_was_answered_together_is_decided_together(monkeypatch: pytest.Monke
             committer.put([ticket(n, 2)])
         assert again.all_here.wait(SECONDS)
     assert [len(batch) for batch in slow.batches] == [3, 3]
+
+
+class Hurried(threading.Condition):
+    """A condition in which gathering is over at once; it notes how long it was to take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gathered: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout != committer_module.GATHER_SECONDS:
+            return super().wait(timeout)
+        self.gathered.append(timeout)
+        return False
+
+
+def test_who_stays_away_is_waited_for_once_and_briefly() -> None:
+    slow, desks = Slow(), [Desk(3), Desk(4), Desk(5)]
+    slow.gate.set()
+    hurried = Hurried()
+    with running(slow, *desks, wake=hurried) as committer:
+        committer.put([ticket(n, 1) for n in range(3)])
+        assert desks[0].all_here.wait(SECONDS)
+        for trace in (2, 3):  # of the three answered together one goes on, then alone
+            committer.put([ticket(0, trace)])
+            assert desks[trace - 1].all_here.wait(SECONDS)
+    assert [len(batch) for batch in slow.batches] == [3, 1, 1]
+    assert hurried.gathered == [0.001]
 
 
 def test_a_lone_terminal_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
