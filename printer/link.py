@@ -6,6 +6,8 @@ on the system's monotonic clock; the clock passed in dates the transcript only.
 """
 
 import hashlib
+import io
+import select
 import termios
 from collections import deque
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from core.clock import Clock, SystemClock
 from core.errors import Unavailable
 from printer.port import PrinterFault, Situation
 
-POLL_SECONDS = 0.02  # one blocking read
+POLL_SECONDS = 0.02  # one blocking read, where a port cannot be waited for
 WRITE_CHUNK = 1024
 WRITE_SECONDS = 10.0  # a printer that takes no kilobyte for so long has stopped listening
 READ_CHUNK = 4096
@@ -45,6 +47,7 @@ class Link:
         self._ticks = SystemClock()
         self._write_seconds = write_seconds
         self._port: serial.SerialBase | None = None
+        self._arrivals: select.poll | None = None
         self.transcript: deque[Exchanged] = deque(maxlen=MAX_TRANSCRIPT)
         self.noise = 0  # bytes that arrived while nothing was asked, lifetime
 
@@ -72,6 +75,7 @@ class Link:
                 raise Unavailable("P-L06", str(reason), port=self.url) from reason
             raise self._lost(reason) from reason
         self._port = port
+        self._arrivals = _arrivals(port)
         self.note("-", f"open {baud} 8N1")
 
     def close(self) -> None:
@@ -102,7 +106,10 @@ class Link:
         port = self._opened()
         try:
             while True:
-                data = bytes(port.read(max(1, min(READ_CHUNK, port.in_waiting))))
+                waiting = port.in_waiting
+                if not waiting and self._arrivals is not None:
+                    self._arrivals.poll(max(0.0, until - self.monotonic()) * 1000)
+                data = bytes(port.read(max(1, min(READ_CHUNK, waiting))))
                 if data or self.monotonic() >= until:
                     return data
         except PORT_ERRORS as reason:
@@ -149,6 +156,20 @@ class Link:
         self.close()
         self.note("-", "line lost")
         return PrinterFault("P-L05", Situation.OFFLINE, str(reason), port=self.url)
+
+
+def _arrivals(port: serial.SerialBase) -> "select.poll | None":
+    """Sleeps until the port has something to read; None for a port without a descriptor (rfc2217).
+
+    A panel takes seconds, and every look in between is time other stations of this process do not have.
+    """
+    try:
+        descriptor = port.fileno()
+    except io.UnsupportedOperation:
+        return None
+    found = select.poll()
+    found.register(descriptor, select.POLLIN)
+    return found
 
 
 def describe(data: bytes) -> str:
