@@ -27,6 +27,7 @@ class Form(StrEnum):
 
     PCF = "pcf"
     COM = "com"
+    DZ = "dz"
 
 
 def _day(text: str) -> date:
@@ -145,13 +146,18 @@ def merchant(
 def export(
     day: Day,
     form: Annotated[
-        Form, typer.Option("--form", help="pcf: our 279 characters; com: the card network's.")
+        Form,
+        typer.Option(
+            "--form",
+            help="pcf: our 279 characters; com: the card network's; dz: a bank's check file.",
+        ),
     ] = Form.PCF,
     out: Out = HERE,
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> int:
-    """A closed day as our 279-character file, with digest, or as the card network's. 导出清算文件。"""
+    """A closed day as our 279-character file, with digest, or as a partner's. 导出清算文件。"""
+    from payments.check_file import export_check_file
     from payments.clearing import read_report
     from payments.exchange_files import export_day
     from payments.limits import HostProfile
@@ -161,8 +167,10 @@ def export(
         read_report(tx, _day(day))
         if form is Form.PCF:
             name, raw = export_day(tx, city.clock, HostProfile(), _day(day))
-        else:
+        elif form is Form.COM:
             name, raw = export_com(tx, HostProfile(), _day(day))
+        else:
+            name, raw = export_check_file(tx, HostProfile(), _day(day))
     out.mkdir(parents=True, exist_ok=True)
     (out / name).write_bytes(raw)
     if as_json:

@@ -37,6 +37,7 @@ NOUNS = {
     "permit": Noun("permit", "app", "Permits and why they sleep. 居住证状态。"),
     "access": Noun("access", "app", "Who may sign in to the API. 接口登录授权。"),
     "vault": Noun("vault", "app", "Seals on personal data. 个人信息加密。"),
+    "retention": Noun("retention", "app", "What is due to be deleted. 个人信息保存期限。"),
     "pilot": Noun("pilot", "app", "The pilot: stages, rules, a rehearsal. 试点。"),
     "service": Noun("service", "app", "Services on the card and their gate. 卡上服务。"),
     "terminal": Noun("terminal", "terminal", "A merchant's terminal. 商户终端。"),

@@ -9,9 +9,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Select, delete, select
 
 from core import events
 from core.clock import Clock, business_date
@@ -27,6 +27,7 @@ from registry.roles import Actor, Role, require
 
 GHOST_VISITS = 2
 MAX_PEOPLE = 200
+VISIT_LIFE = timedelta(days=730)
 
 
 @dataclass(frozen=True, repr=False)
@@ -221,3 +222,14 @@ def dispute(tx: Tx, clock: Clock, record: str, officer: Actor, what: str) -> str
 def verified(row: OccupancyRow) -> bool:
     """Whether station and police both saw it."""
     return row.station_saw_at is not None and row.police_saw_at is not None
+
+
+def old_visits(now: datetime) -> Select[str]:
+    """Visits past their time: two years (residence.md 17)."""
+    return select(VisitRow.id).where(VisitRow.at < now - VISIT_LIFE).order_by(VisitRow.id)
+
+
+def drop_visits(tx: Tx, visits: Sequence[str]) -> None:
+    """They and the absences they found end."""
+    tx.execute(delete(AbsenceRow).where(AbsenceRow.visit_id.in_(visits)))
+    tx.execute(delete(VisitRow).where(VisitRow.id.in_(visits)))

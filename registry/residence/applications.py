@@ -19,7 +19,18 @@ from registry.identifiers import make_acceptance_no, valid_point, validate_addre
 from registry.masking import refuse_personal
 from registry.parameters import PILOT, Policy
 from registry.points import launch
-from registry.residence import cards, domain, facts, fees, papers, permits, persons, renewal, steps
+from registry.residence import (
+    cards,
+    domain,
+    facts,
+    fees,
+    papers,
+    permits,
+    persons,
+    portraits,
+    renewal,
+    steps,
+)
 from registry.residence.domain import Basis, Channel, Kind, PermitType, State
 from registry.residence.tables import ApplicationRow, PermitRow, PersonRow
 from registry.roles import CLERKS, SYSTEM, Actor, Role, require, require_own
@@ -283,7 +294,10 @@ def _permit(
 
 
 def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None:
-    """Line 8: final, with a reason, open to objection. Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL."""
+    """Line 8: final, with a reason, open to objection; the portrait goes at once (residence.md 17).
+
+    Raises E-ROLE, E-SOD, E-STATE, E-REASON, E-PERSONAL.
+    """
     require(actor, Role.REVIEWER)
     row = by_number(tx, acc_no)
     steps.second_person(row, actor)
@@ -293,6 +307,8 @@ def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None
     if steps.move(clock, row, State.REJECTED):
         row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
         fees.refund(tx, clock, acc_no, "refused", actor.name)
+        if _LIVE.first(tx, person=row.person_id) is None:
+            portraits.drop(tx, persons.get(tx, row.person_id))
         events.append(tx, clock, "application.refused", acc_no, actor=actor.name, reason=reason)
 
 

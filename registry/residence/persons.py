@@ -134,7 +134,9 @@ def register(tx: Tx, clock: Clock, data: PersonData) -> str:
 
 
 def personal(tx: Tx, row: PersonRow) -> Personal:
-    """The sealed fields, opened. Raises what `vault.open_row` raises."""
+    """The sealed fields, opened. Raises NotFound E-ERASED (past their time), and what `vault.open_row` raises."""
+    if row.sealed is None:
+        raise NotFound("E-ERASED", "the particulars are past their time")
     return Personal(**vault.open_row(tx, PersonRow.__tablename__, row.id, row.sealed))
 
 

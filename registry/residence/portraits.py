@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from core.clock import Clock
 from core.db import Tx, metadata
@@ -52,6 +52,15 @@ def keep(tx: Tx, person: PersonRow, portrait: Portrait) -> str:
     _PHOTOS.run(tx, [{"ref": portrait.ref, "sha256": portrait.digest, "sealed": portrait.sealed}])
     person.photo_ref = portrait.ref
     return portrait.ref
+
+
+def drop(tx: Tx, person: PersonRow) -> None:
+    """The person has no portrait any more."""
+    if person.photo_ref is None:
+        return
+    ref, person.photo_ref = person.photo_ref, None
+    tx.flush()
+    tx.execute(delete(PhotoRow).where(PhotoRow.ref == ref))
 
 
 def opened(tx: Tx, ref: str, sealed: bytes) -> bytes:

@@ -38,13 +38,14 @@ class PersonRow(Table):
     """A person who applied for a permit.
 
     `sealed`: number, name, household address and telephone, see `persons.Personal`; `citizen_index` finds them.
+    None: the particulars are gone, see `retention`.
     """
 
     __tablename__ = "residence_person"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     citizen_index: Mapped[str] = mapped_column(String(32), unique=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     sex: Mapped[int] = mapped_column(Integer)
     ethnic: Mapped[int] = mapped_column(Integer)
     birth: Mapped[date] = mapped_column(Date)
@@ -172,6 +173,18 @@ class AccessRow(Table):
     purpose: Mapped[str] = mapped_column(String(12))
     case_no: Mapped[str] = mapped_column(String(40))
     full: Mapped[bool] = mapped_column(Boolean)
+
+
+class LegalHoldRow(Table):
+    """A person whose data are kept for a case, past their time if need be."""
+
+    __tablename__ = "residence_legal_hold"
+    __table_args__ = (CheckConstraint("case_no <> ''", name="case"),)
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("residence_person.id"), primary_key=True)
+    since: Mapped[datetime] = mapped_column(Instant)
+    case_no: Mapped[str] = mapped_column(String(40))
+    placed_by: Mapped[str] = mapped_column(String(60))
 
 
 class PermitRow(Table):

@@ -70,6 +70,8 @@ MATRIX = {
     "residence.window.accept_here": CLERKS,
     "residence.window.accept_walk_in": CLERKS,
     "residence.window.apply_again": CLERKS,
+    "residence.retention.place_hold": "reviewer",
+    "residence.retention.lift_hold": "reviewer",
     "residence.window.examine": f"{CLERKS} employer_op",
     "residence.window.read": f"{CLERKS} reviewer pilot_office auditor employer_op holder",
     "residence.window.sits_at": CLERKS,
