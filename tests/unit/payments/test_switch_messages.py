@@ -1,4 +1,4 @@
-"""The bank card switch's header and body, its COM file, and that every shared vector has a test."""
+"""The bank card switch's header and body, partners' files of a day, and that every shared vector has a test."""
 
 import json
 from collections import Counter
@@ -9,8 +9,10 @@ import iso8583
 import pytest
 from sqlalchemy import select
 
+from core.clock import business_date
 from hsm_sim import mac
 from payments import requests as r
+from payments.check_file import export_check_file, read_check_file
 from payments.columns import LineFault
 from payments.messages import SPEC
 from payments.switch_messages import SwitchFault, SwitchHeader, SwitchMessage
@@ -105,6 +107,36 @@ def test_every_operation_of_the_vectors_has_its_test() -> None:
     counted = Counter(vector["op"] for vector in VECTORS)
     assert set(counted) <= TESTED
     assert counted.total() == 97
+
+
+def test_a_banks_check_file_is_what_the_bank_was_debited(tmp_path: Path) -> None:
+    host = LabHost(Keys(tmp_path))
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    for amount, kind in ((5000, r.LOAD), (700, r.CASH_LOAD), (1000, r.UNLOAD), (300, r.LOAD)):
+        terminal.load(card, amount, kind)
+    gone, _ = terminal.load_request(card, 900, r.LOAD)
+    terminal.ask(gone)
+    terminal.ask(r.reversal(gone, "98"))
+    with host.db.read() as tx:
+        name, raw = export_check_file(tx, host.profile, business_date(host.clock.now()))
+    assert name == f"DZ_XYK_{host.profile.acquirer}_{business_date(host.clock.now()):%Y%m%d}.txt"
+    lines = read_check_file(raw)
+    assert [(line.amount, line.terminal) for line in lines] == [
+        (5000, "10000001"),
+        (300, "10000001"),
+    ]
+    assert raw.startswith(b"2|5300\r\n")
+    assert {line.reference for line in lines} < {
+        line.reference for line in host.bank.check_file(business_date(host.clock.now()))
+    }
+    for old, new, where in (
+        (b"2|5300", b"2|5301", "line 0"), (b"|5000\r\n", b"|50x0\r\n", "line 1"),
+        (b"|300\r\n", b"|300", "line 1"), (b"|10000001|", b"|", "line 1"), (b"|", b"\xff", "line 0"),
+    ):  # fmt: skip
+        with pytest.raises(LineFault, match=where):
+            read_check_file(raw.replace(old, new, 1))
+    host.close()
 
 
 def test_a_days_loads_as_a_com_file(tmp_path: Path) -> None:
