@@ -48,10 +48,10 @@ INSERT INTO ledger_account (id, kind) VALUES ('purse:' || :unique::text, 'purse'
 INSERT INTO ledger_account (id, kind) VALUES ('cash:{MERCHANT}', 'cash') ON CONFLICT (id) DO NOTHING;
 INSERT INTO purse_load (key, kind, asn, issuer, random, key_index, key_version, algorithm, counter, balance,
                         amount, type, psam, terminal, merchant, batch, trace, reference, account, issued, state,
-                        reason, watched, evidence, host, day, at)
+                        reason, watched, evidence, proven, host, day, at)
   VALUES (:unique::text, '41', :unique::text, '9156440308000001', '01020304', 1, 1, 0, 0, 0, 5000, 2,
           '000000000001', :terminal::text, '{MERCHANT}', 1, '000001', right(:unique::text, 12), '',
-          '20261128103000', 'ISSUED', '', false, NULL, 'host-1', current_date, now());
+          '20261128103000', 'ISSUED', '', false, NULL, false, 'host-1', current_date, now());
 INSERT INTO ledger_transfer (id, step, pending_id, debit, credit, amount, reason, day, at)
   VALUES (:unique::text, 'P', NULL, 'cash:{MERCHANT}', 'purse:' || :unique::text, 5000, 'load', current_date,
           now());
