@@ -68,6 +68,11 @@ def vault(tx: Tx, lot: str) -> int:
     return _gain(_flows(tx, MoveRow.lot == lot), VAULT)
 
 
+def delivered(tx: Tx, lot: str) -> int:
+    """Blanks of a lot that were counted when they came."""
+    return _out_of(_flows(tx, MoveRow.lot == lot), SUPPLIER)
+
+
 def left_of(tray: ColumnElement[str]) -> ColumnElement[int]:
     """Blanks of a tray that were not fed, by the books, as an expression for a question about trays."""
     place = literal(tray_place("")) + tray

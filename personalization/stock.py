@@ -63,13 +63,16 @@ def announce_lot(
     W-QUANTITY.
     """
     require(actor, Role.STOCK_KEEPER)
-    if len(lot) != 5 or not lot.isdigit():
+    if len(lot) != 5 or not (lot.isascii() and lot.isdigit()):
         raise Rejected("W-LOT", "a lot has 5 digits", lot=lot)
     if not 1 <= quantity <= MAX_LOT:
         raise Rejected("W-QUANTITY", f"1 to {MAX_LOT}", quantity=quantity)
     known = tx.get(LotRow, lot)
     if known is not None:
-        if (known.supplier, known.stock, known.announced) != (supplier, stock, quantity):
+        told = (supplier, stock, chip_type, transport_key, quantity)
+        if told != (
+            known.supplier, known.stock, known.chip_type, known.transport_key, known.announced,
+        ):  # fmt: skip
             raise Rejected("W-LOT", "the lot is known otherwise", lot=lot)
         return known
     row = LotRow(
@@ -87,12 +90,17 @@ def receive_lot(
 ) -> str | None:
     """Counted by two into the vault; a count that differs from the papers opens an incident (its id).
 
+    The same count said twice has one effect; another one is refused, for it would change what was signed.
     Raises NotAllowed E-ROLE, E-SOD; NotFound W-LOT; Rejected W-STATE, W-QUANTITY.
     """
     _keepers(first, second)
     row = get_lot(tx, lot)
     if row.state != LotState.ANNOUNCED:
-        return None
+        if balance.delivered(tx, lot) == counted:
+            return None
+        raise Rejected(
+            "W-STATE", "it was counted before", state=row.state, allowed=LotState.ANNOUNCED
+        )
     step(row, LotState.RECEIVED, LOT_ALLOWED)
     if counted:
         move(tx, clock, lot, SUPPLIER, VAULT, counted, first, second)

@@ -3,6 +3,7 @@
 from personalization import (
     batches,
     counts,
+    dispatch,
     quality,
 )
 from personalization.work import Made
@@ -45,3 +46,17 @@ def inspect(town: Centre, made: Made, every: bool = True) -> quality.Verdict:
         if seen.verdict != quality.LOOK:
             return seen
         return quality.look(tx, town.clock, made.card_serial, GOOD_LOOK, QC)
+
+
+def parcel_sent(town: Centre) -> tuple[str, list[Made]]:
+    """A bag with a batch of inspected cards on its way to point 001, under the seals S-1 and S-2."""
+    _, _, made = run_batch(town)
+    for card in made:
+        inspect(town, card)
+    with town.db.write() as tx:
+        number = dispatch.open_parcel(tx, town.clock, "001", QC)
+        for card in made:
+            dispatch.pack(tx, town.clock, number, card.card_serial, QC)
+        dispatch.seal(tx, town.clock, number, ("S-1", "S-2"), QC, KEEPER)
+        dispatch.send(tx, town.clock, number, "courier Ma", KEEPER)
+    return number, made

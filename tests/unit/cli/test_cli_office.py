@@ -11,7 +11,9 @@ import pytest
 
 from cli import main as command_line
 from core.db import Database
+from personalization import plastic
 from tests.floor_bench import LOT, Centre, centre_in
+from tests.office_bench import parcel_sent
 
 SUPERVISOR = ("--as", "supervisor Gao:card_supervisor")
 OFFICER = ("--as", "officer Luo:data_officer")
@@ -68,8 +70,6 @@ def made_batch(run: Run, town: Centre) -> tuple[str, str, list[str]]:
 
 def chip_of(town: Centre, serial: str) -> str:
     with town.db.read() as tx:
-        from personalization import plastic
-
         return plastic.by_serial(tx, serial, lock=False).chip_serial or ""
 
 
@@ -240,6 +240,72 @@ def test_waste_leaves_through_box_and_act(run: Run, town: Centre, tmp_path: Path
     assert run("report", "act", "A2007-9999", "--pdf", str(nowhere), exit_code=3)["code"] == "W-ACT"
     assert not nowhere.exists()
     assert run("card", "trace", waste)["card"]["place"] == "DESTROYED"
+
+
+def test_blanks_arrive_and_are_counted_by_two(run: Run) -> None:
+    papers = ("--lot", "07002", "--quantity", "50", "--supplier", "Card works")
+    announced = ("stock", "announce", *papers, *KEEPER, "--transport-key")
+    assert run(*announced, "lot-07002")["state"] == "ANNOUNCED"
+    assert run(*announced, "lot-07003", exit_code=3)["code"] == "W-LOT"
+    counted = ("stock", "receive", "--lot", "07002", "--counted", "49")
+    alone = (*KEEPER, "--with", "keeper Song:stock_keeper")
+    assert run(*counted, *alone, exit_code=4)["code"] == "E-SOD"
+    differs = run(*counted, *KEEPERS, exit_code=1)
+    corrected = (*counted[:-1], "50", *KEEPERS)
+    assert run(*corrected, exit_code=3)["code"] == "W-STATE"
+    assert [row["incident"] for row in run("incident", "list")["incidents"]] == [
+        differs["incident"]
+    ]
+    vault = {row["lot"]: row["vault"] for row in run("stock", "lots")["lots"]}
+    assert vault["07002"] == 49
+
+
+def test_a_bag_with_a_card_too_few_and_cards_nobody_fetches(run: Run, town: Centre) -> None:
+    parcel, made = parcel_sent(town)
+    first, second, lacking = [f"R1{card.card_serial}" for card in made]
+    seals = ("--seal", "S-1", "--seal", "S-2")
+    received = run(
+        "dispatch", "receive", parcel, *seals, "--counted", "2", *CLERK, exit_code=1
+    )  # fmt: skip
+    assert len(received["incidents"]) == 1
+    two = (*SUPERVISOR, "--with", "keeper Xu:stock_keeper")
+    ended = ("dispatch", "dispute", parcel, "--decision", "bag was torn")
+    assert run(*ended, *two, exit_code=3)["code"] == "W-STATE"  # nothing is disputed yet
+    unpacked = run(
+        "dispatch", "unpack", parcel, "--card", first, "--card", second, *CLERK, exit_code=1
+    )  # fmt: skip
+    assert (unpacked["state"], unpacked["lacking"]) == ("DISPUTED", [lacking[2:]])
+    alone = (*SUPERVISOR, "--with", "supervisor Gao:stock_keeper")
+    assert run(*ended, *alone, exit_code=4)["code"] == "E-SOD"
+    assert run(*ended, *two, "--dry-run")["missing"] == [lacking[2:]]
+    assert run(*ended, *two)["missing"] == [lacking[2:]]
+    with town.db.write() as tx:  # four months go by
+        for card in made[:2]:
+            plastic.by_serial(tx, card.card_serial).arrived_at = town.clock.now()
+    waiting = run("report", "uncollected", "--point", "001")["cards"]
+    assert {row["action"] for row in waiting} == {"RETURN"}
+    assert run("report", "uncollected", "--point", "002")["cards"] == []
+    assert run("dispatch", "return", first, *CLERK)["place"] == "UNCOLLECTED"
+    assert run("dispatch", "take-back", first, *KEEPER)["place"] == "RECALLED"
+
+
+def test_a_station_that_never_came_back(run: Run, town: Centre) -> None:
+    (number,) = run("batch", "plan", *OFFICER)["batches"]
+    run("batch", "release", number, *SUPERVISOR)
+    loaded = ("--station", "S1", "--lot", LOT, "--quantity", "10")
+    run("stock", "issue", "--batch", number, *loaded, *KEEPERS)
+    town.spoil(town.claim())
+    spoiled = run("report", "spoil", "--since", "2007-06-01", "--until", "2007-07-01")
+    assert (spoiled["spoiled"], spoiled["by_code"]) == (1, {"PR1": 1})
+    held = town.claim().work_order
+    two = (*SUPERVISOR, "--with", "keeper Xu:stock_keeper")
+    lost = ("incident", "declare-lost", held)
+    assert run(*lost, *two, exit_code=3)["code"] == "W-JOURNAL-UNREAD"
+    alone = (*SUPERVISOR, "--with", "supervisor Gao:stock_keeper")
+    assert run(*lost, *alone, "--journal-gone", exit_code=4)["code"] == "E-SOD"
+    assert run(*lost, *two, "--journal-gone")["state"] == "UNCERTAIN"
+    assert [row["subject"] for row in run("incident", "list")["incidents"]] == [held]
+    assert run(*lost[:2], "nothing", *two, exit_code=3)["code"] == "W-WORK"
 
 
 def test_people_read_tables_and_sentences(run: Run, town: Centre) -> None:

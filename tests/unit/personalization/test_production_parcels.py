@@ -34,20 +34,7 @@ from tests.floor_bench import (
     Centre,
     centre,
 )
-from tests.office_bench import CLERK, inspect, run_batch
-
-
-def parcel_sent(town: Centre) -> tuple[str, list[Made]]:
-    _, _, made = run_batch(town)
-    for card in made:
-        inspect(town, card)
-    with town.db.write() as tx:
-        number = dispatch.open_parcel(tx, town.clock, "001", QC)
-        for card in made:
-            dispatch.pack(tx, town.clock, number, card.card_serial, QC)
-        dispatch.seal(tx, town.clock, number, ("S-1", "S-2"), QC, KEEPER)
-        dispatch.send(tx, town.clock, number, "courier Ma", KEEPER)
-    return number, made
+from tests.office_bench import CLERK, inspect, parcel_sent, run_batch
 
 
 def state_of(town: Centre, card: Made) -> str:
