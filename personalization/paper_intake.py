@@ -112,11 +112,14 @@ def _enter(db: Database, clock: Clock, row: Row, photos: Folder, clerk: Actor) -
 
 
 def _upright(jpeg: bytes) -> bytes:
-    """Raises Rejected W-PHOTO-TURNED when the camera says that the picture lies on its side."""
+    """Raises Rejected W-PHOTO-TURNED when the camera says that the picture lies on its side, E-PHOTO-MODE for what
+    is no picture or says that it is a gigapixel one."""
     try:
         with Image.open(io.BytesIO(jpeg)) as image:
             turned = image.getexif().get(EXIF_ORIENTATION, UPRIGHT) != UPRIGHT
-    except (UnidentifiedImageError, OSError, ValueError) as reason:
+    except (
+        UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError,
+    ) as reason:  # fmt: skip
         raise Rejected("E-PHOTO-MODE", "not a picture") from reason
     if turned:
         raise Rejected("W-PHOTO-TURNED", "the picture is turned")

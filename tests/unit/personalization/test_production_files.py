@@ -98,6 +98,12 @@ def picture(jpeg: bytes, turn: int = 0, exif: int = 1, scale: int = 1) -> bytes:
     return packed.getvalue()
 
 
+def gigapixels(jpeg: bytes) -> bytes:
+    """A portrait whose frame header says 65,000 by 65,000."""
+    at = jpeg.index(b"\xff\xc0") + 5  # marker, length, precision; then height and width
+    return jpeg[:at] + (65_000).to_bytes(2, "big") * 2 + jpeg[at + 4 :]
+
+
 def test_bad_rows_are_refused_with_their_reason_and_the_others_go_on(table: Table) -> None:
     portrait = table.town.settled[3].resident.portrait()
     cid = table.town.settled[1].resident.citizen_id
@@ -114,10 +120,11 @@ def test_bad_rows_are_refused_with_their_reason_and_the_others_go_on(table: Tabl
     table.add(8, photo=b"not a picture" * 1000)
     table.add(9, fee_receipt="")
     table.add(10, sex="x")
+    table.add(3, photo=gigapixels(portrait))
     table.add(11)
-    table.rows[-3]["photo"] = "../secret.jpg"
+    table.rows[-4]["photo"] = "../secret.jpg"
     done = table.send()
-    assert (done.rows, done.accepted, done.repeated) == (13, 2, 0)
+    assert (done.rows, done.accepted, done.repeated) == (14, 2, 0)
     assert {(error.row, error.column, error.code) for error in done.errors} == {
         (3, "citizen_id", "E-CID-CHECK"),
         (4, "name", "A-GLYPH"),
@@ -130,6 +137,7 @@ def test_bad_rows_are_refused_with_their_reason_and_the_others_go_on(table: Tabl
         (11, "photo", "E-PHOTO-MODE"),
         (12, "photo", "W-PHOTO-FILE"),
         (13, "ethnic", "W-NUMBER"),
+        (14, "photo", "E-PHOTO-MODE"),
     }
     assert all(error.message_en and error.message_zh for error in done.errors)
     with table.town.db.read() as tx:
