@@ -54,6 +54,6 @@ def _open(jpeg: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(jpeg))
         image.load()
-    except (UnidentifiedImageError, OSError) as reason:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as reason:
         raise Rejected("E-PHOTO-MODE", "not a picture") from reason
     return image

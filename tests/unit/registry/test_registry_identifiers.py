@@ -158,11 +158,19 @@ def _jpeg(size: tuple[int, int], colour: tuple[int, int, int], dpi: int = 350) -
     return packed.getvalue().ljust(9000, b"\x00")
 
 
+def _gigapixels() -> bytes:
+    """A small file whose frame header says 65,000 by 65,000."""
+    jpeg = _jpeg((358, 441), (255, 255, 255))
+    at = jpeg.index(b"\xff\xc0") + 5  # marker, length, precision; then height and width
+    return jpeg[:at] + (65_000).to_bytes(2, "big") * 2 + jpeg[at + 4 :]
+
+
 @pytest.mark.parametrize(
     ("jpeg", "code"),
     [
         (b"", "E-PHOTO-SIZE"),
         (b"x" * 9000, "E-PHOTO-MODE"),
+        (_gigapixels(), "E-PHOTO-MODE"),
         (_jpeg((300, 400), (255, 255, 255)), "E-PHOTO-DIM"),
         (_jpeg((358, 441), (255, 255, 255), 72), "E-PHOTO-DPI"),
         (_jpeg((358, 441), (90, 120, 200)), "E-PHOTO-BG"),
