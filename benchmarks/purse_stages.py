@@ -38,12 +38,11 @@ WARM, TIMED = 4, 16
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (authorize, "open_work", "parse the message, key, fingerprint"),
     (authorize, "read", "read what is known (6 statements a batch)"),
-    (Line, "authenticate", "check field 64 (HSM)"),
-    (Authorizer, "_drive", "decide: MAC1 and MAC2 (HSM), rules"),
+    (Authorizer, "_propose", "decide as if the MACs were right"),
     (Authorizer, "_body", "build the answer"),
+    (Line, "authenticate", "check MACs, make MAC2 and field 64 (HSM)"),
     (authorize, "write", "write rows (6 statements a batch)"),
     (Authorizer, "_write", "transaction and commit"),
-    (Line, "begin_seal", "make field 64 (HSM)"),
     (TcpHsm, "call_each", "of it: HSM link, TLS, encode, decode"),
 )
 
