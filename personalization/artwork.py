@@ -9,6 +9,7 @@ import io
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -29,6 +30,7 @@ PHOTO_SOURCE = (358, 441)  # GA 461: 26 x 32 mm at 350 dpi
 PHOTO_CORNER = 24
 PHOTO_WHITE = 245
 QR_VERSION, QR_QUIET, QR_MODULE = 2, 4, 5
+SYMBOLS = 64  # kept; they say card serials only
 NAME_SHRINK = 0.7
 SHRINK_STEP_PT = 0.25
 MAX_TEMPLATE_BYTES = 65_536
@@ -307,11 +309,17 @@ def _photo(jpeg: bytes, width: int, height: int) -> Plane:
 
 def _qr(item: Field, person: Record) -> Plane:
     """Modules on whole pixels, with the quiet zone."""
-    symbol = segno.make(
-        person.texts[item.source], error="q", version=QR_VERSION, boost_error=False, micro=False
-    )
-    modules = np.array([list(row) for row in symbol.matrix_iter(border=QR_QUIET)], np.uint8)
+    modules = symbol(person.texts[item.source])
     return np.kron(modules, np.ones((QR_MODULE, QR_MODULE), np.uint8)).astype(np.uint8)
+
+
+@lru_cache(SYMBOLS)
+def symbol(text: str) -> Plane:
+    """The symbol with its quiet zone, a cell a module. The newest are kept, so that one may be made ahead."""
+    made = segno.make(text, error="q", version=QR_VERSION, boost_error=False, micro=False)
+    modules = np.array([list(row) for row in made.matrix_iter(border=QR_QUIET)], np.uint8)
+    modules.setflags(write=False)
+    return modules
 
 
 def stock(template: Template) -> dict[Side, Plane]:

@@ -1,13 +1,14 @@
 """What a card needs before a blank is spent on it: a serial, the chip's data, both pictures (printer.md 3.2).
 
-While one card prints the next one's data and pictures are made, by the thread that loads pictures; the printer
-holds one card, so the chip itself waits for its turn. For one thread, but for that.
+While one card prints, the thread that loads pictures makes the next one's data and pictures, and the symbol of the
+serial that comes next in the station's block; the printer holds one card, so the chip itself waits for its turn. For
+one thread, but for that.
 """
 
 from concurrent.futures import Future
 
 from core.errors import CityError
-from personalization import records
+from personalization import artwork, records
 from personalization.station_cycle import Equipment, Job
 from personalization.station_desk import Desk, Task
 from personalization.station_journal import Step
@@ -24,6 +25,7 @@ class Preparation:
         self._desk = desk
         self._studio = studio
         self._ahead: Future[None] | None = None
+        self._serials: tuple[str, ...] = ()
         # Also those of binds that the database has not heard of: a number is never given twice.
         self._spent = set(equipment.journal.facts(Step.BIND, "card"))
 
@@ -32,6 +34,7 @@ class Preparation:
 
         A fresh number is only set aside; `spend` takes it. Raises what `records.prepare` raises.
         """
+        self._serials = task.serials
         chosen = serial or next(number for number in task.serials if number not in self._spent)
         drawn = self._studio.take(task.data)
         bound = records.bind(
@@ -49,9 +52,12 @@ class Preparation:
             problem = self._ahead.exception()
             if problem is not None and not isinstance(problem, CityError):
                 raise problem  # a refusal is told again, and handled, when the card is claimed
-        self._ahead = self._with.loader.submit(self._draw_ahead)
+        coming = next((number for number in self._serials if number not in self._spent), None)
+        self._ahead = self._with.loader.submit(self._draw_ahead, coming)
 
-    def _draw_ahead(self) -> None:
+    def _draw_ahead(self, coming: str | None) -> None:
+        if coming is not None:
+            artwork.symbol(artwork.qr_text(coming))
         data = self._desk.next_up(self._studio.waiting())
         if data is not None:
             self._studio.draw_ahead(data)

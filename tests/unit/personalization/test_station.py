@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from core.errors import Unavailable
+from personalization import artwork
 from personalization.chip import CardKey
 from personalization.station_journal import Step
 from personalization.station_outcome import End
@@ -26,9 +27,13 @@ def spoils(bay: Bay) -> list[tuple[str, str]]:
 
 
 def test_two_cards_from_claim_to_hopper(tmp_path: Path) -> None:
+    artwork.symbol.cache_clear()
     with floor(tmp_path) as (bay,):
         bay.start()
         outcomes = bay.turns(nobody)
+        assert (
+            artwork.symbol.cache_info().hits == 1
+        )  # the second's was made while the first printed
         assert [o.end for o in outcomes] == [End.MADE, End.MADE, End.IDLE]
         assert places(bay) == ["EJECTED", "EJECTED"]
         hopper = bay.simulator.machine.hopper
