@@ -1,8 +1,8 @@
 """What a card needs before a blank is spent on it: a serial, the chip's data, both pictures (printer.md 3.2).
 
 While one card prints, the thread that loads pictures makes the next one's data and pictures, and the symbol of the
-serial that comes next in the station's block; the printer holds one card, so the chip itself waits for its turn. For
-one thread, but for that.
+serial that comes next in the station's block; the printer holds one card, so the chip itself waits for its turn.
+For one thread, but for that.
 """
 
 from concurrent.futures import Future
