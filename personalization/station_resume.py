@@ -18,7 +18,7 @@ from personalization.station_journal import Entry, Phase, StationJournal, Step, 
 from personalization.station_recovery import Decision, Trace, Verdict, decide, read_trace
 from personalization.station_states import State
 from personalization.work import Claim
-from printer.port import Position, PrinterState
+from printer.port import Position, PrinterFault, PrinterState, Situation
 
 _STATES = {
     Verdict.FEED: State.READY,
@@ -122,7 +122,7 @@ class Resume:
                 job, CardSpoiled("P-U04", decision.reason, decision.step, decision.why)
             )
         elif decision.verdict is Verdict.SEAT:
-            self._cycle.reseat()
+            state = self._seat_once(job, decision)
         elif decision.verdict is Verdict.UNCERTAIN:
             self._desk.uncertain(job.claim, decision.why, job.seen)
         elif decision.verdict is Verdict.PRINT:
@@ -136,6 +136,19 @@ class Resume:
             self._cycle.give_up(job, spoil)
             state = State.EJECTING
         return Resumed(state, job, decision.why)
+
+    def _seat_once(self, job: Job, decision: Decision) -> State:
+        """Move the blank to the contacts. One that gets stuck is not moved again: a person takes it out."""
+        try:
+            self._cycle.reseat()
+        except PrinterFault as fault:
+            if fault.situation is not Situation.JAMMED:
+                raise
+            self._cycle.give_up(
+                job, CardSpoiled(fault.code, SpoilCode.PR4, decision.step, str(fault))
+            )
+            return State.JAMMED
+        return State.AT_CONTACT
 
     def _note_seen(self, job: Job) -> None:
         """Outcomes that the crash kept from the journal and that the machine has told by now."""

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from core.errors import Unavailable
 from personalization import artwork
 from personalization.chip import CardKey
-from personalization.station_journal import Step
+from personalization.station_journal import StationJournal, Step
 from personalization.station_outcome import End
 from personalization.station_states import State
 from personalization.tables import PlasticRow, SpoilRow
+from printer.port import Position
 from tests.station_bench import ClearKeys, bound
 from tests.station_floor import Bay, floor, nobody
 
@@ -94,3 +97,39 @@ def test_a_ribbon_that_ends_spoils_one_card_which_is_remade(tmp_path: Path) -> N
         assert spoils(bay) == [("PR1", "print")]
         assert sorted(places(bay)) == ["EJECTED", "EJECTED", "IN_REJECT"]
         assert len(bay.simulator.machine.reject_box) == 1
+
+
+def test_a_blank_that_sticks_on_its_way_back_is_moved_once(tmp_path: Path) -> None:
+    class Dies(Exception):
+        pass
+
+    class Journal:
+        """Dies before it can note that the blank came."""
+
+        def __init__(self, inner: StationJournal) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def result(self, step: Step, *key: Any, **facts: Any) -> None:
+            if step is Step.FEED:
+                raise Dies
+            self._inner.result(step, *key, **facts)
+
+    with floor(tmp_path, people=1) as (bay,):
+        station = bay.start(journal=Journal)
+        with pytest.raises(Dies):
+            station.run_once()
+        assert bay.printer is not None
+        bay.printer._move("Si", Position.PRINT)  # the blank has left the contacts meanwhile
+        bay.die()
+        bay.simulator.inject("F4 on(Sis)")
+        station = bay.start()
+        outcome = station.run_once()
+        assert (outcome.end, outcome.code, station.state) == (
+            End.NEEDS_PERSON, "P-M03", State.JAMMED,
+        )  # fmt: skip
+        assert station.run_once().end is End.NEEDS_PERSON
+        (given_up,) = [line for line in bay.journal.open_card() if line.step is Step.SPOIL]
+        assert given_up.facts["reason"] == "PR4"
