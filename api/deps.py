@@ -7,6 +7,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.problems import language
 from registry.points.sign_in import NotSignedIn, SignedIn, sign_in
+from registry.roles import Role, require
 from runtime.services import Services
 
 
@@ -17,6 +18,7 @@ def _services(request: Request) -> Services:
 
 City = Annotated[Services, Depends(_services)]
 Language = Annotated[str, Depends(language)]
+INSIDERS = tuple(set(Role) - {Role.EMPLOYER_OP, Role.LANDLORD, Role.TERMINAL, Role.HOLDER})
 _bearer = HTTPBearer(auto_error=False, description="The token of a grant, see «citycard access».")
 
 
@@ -30,3 +32,17 @@ def _who(
 
 
 Who = Annotated[SignedIn, Depends(_who)]
+
+
+def _insider(
+    city: City, held: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """A run shows drawn people to everybody; where an HSM opens real ones, who looks has a grant and works here.
+
+    Raises NotSignedIn E-SIGN-IN; NotAllowed E-ROLE, and as `sign_in`.
+    """
+    if city.hsm is not None:
+        require(_who(city, held).actor, *INSIDERS)
+
+
+Insider = Depends(_insider)

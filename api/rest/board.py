@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.deps import City, Language
+from api.deps import City, Insider, Language
 from core.errors import NotFound
 from runtime import board
 
-router = APIRouter(prefix="/api", tags=["board"])
+router = APIRouter(prefix="/api", tags=["board"], dependencies=[Insider])
 
 
 @router.get("/board")

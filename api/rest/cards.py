@@ -7,13 +7,13 @@ from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from api.deps import City
+from api.deps import City, Insider
 from core.errors import NotFound
 from registry.residence import cards, permits
 from registry.residence.domain import ChipStatus
 from runtime.board import picture_of
 
-router = APIRouter(prefix="/api/cards", tags=["cards"])
+router = APIRouter(prefix="/api/cards", tags=["cards"], dependencies=[Insider])
 CardSerial = Annotated[str, Path(pattern=r"^\d{14}$", description="Card serial, 14 digits.")]
 
 

@@ -1,13 +1,18 @@
 """Permits over HTTP: status and reasons, loss, a new card, cancellation, objections; and who may do which."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import cast
+from unittest.mock import MagicMock
 
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from httpx2 import Response
 
 from api.rest import applications as application_routes
 from api.rest import permits as permit_routes
+from hsm_sim.tcp import TcpHsm
 from registry.dormancy import status_list
 from registry.employment import service as employment
 from registry.residence import applications, permits
@@ -214,3 +219,15 @@ def test_every_route_lets_only_these_roles_in(door: Door) -> None:
         came_in = {who for who, one in answers.items() if code(one) not in SHUT}
         assert came_in == allowed, route
         assert door.send("", verb, path, known.get(route)).status_code == 401
+
+
+def test_where_people_are_real_the_city_s_work_is_shown_to_those_who_do_it(door: Door) -> None:
+    paths = ("/board", "/events", "/cards/07001000000102", "/cards/07001000000102/front.png")
+    app = cast(FastAPI, door.http.app)
+    assert {door.send("", "GET", path).status_code for path in paths} <= {200, 404}
+    app.state.services = replace(app.state.services, hsm=MagicMock(spec=TcpHsm))
+    for path in paths:
+        assert code(door.send("", "GET", path)) == "E-SIGN-IN"
+        assert code(door.send("terminal", "GET", path)) == "E-ROLE"
+        assert code(door.send("operator", "GET", path)) == "E-ROLE"
+        assert door.send("auditor", "GET", path).status_code in (200, 404)
