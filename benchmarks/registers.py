@@ -312,7 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--permits", type=int, default=183_900)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--apply", type=int, default=30)
+    parser.add_argument("--apply", type=int, default=33, help="applicants a second; the goal is 30")
     parser.add_argument("--keep", type=Path, help="only build the city, into this file")
     parser.add_argument("--city", type=Path, help="only the applications, on a city that was kept")
     parser.add_argument("--json", action="store_true")
