@@ -24,9 +24,7 @@ from hsm_sim.work import HANDLERS, Client, Handler, Work
 
 _LOG = logging.getLogger("citycard.hsm")
 FAILURES = ("01", "20", "24")
-WRONG_MESSAGE = (
-    "F8"  # a wrong message MAC around a card's evidence: the client's failure, not the card's
-)
+WRONG_MESSAGE = "F8"  # around a card's evidence: the client's failure, not the card's
 METERED = (Rate.EXPORT, Rate.BULK, Rate.INDEX)  # counted before the command
 UNCOUNTED = ("F9", "F4", "F3", "68")  # nothing was asked that this client might have had
 MODULES = (

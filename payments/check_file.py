@@ -7,7 +7,7 @@ the bank was debited for and that are neither declined nor taken back.
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import select
 
@@ -48,16 +48,13 @@ def export_check_file(tx: Tx, profile: HostProfile, day: date) -> tuple[str, byt
         .order_by(LoadRow.reference)
     )
     lines = [
-        CheckLine(
-            row.reference,
-            f"{row.at.astimezone(SHANGHAI):%H%M%S}",
-            row.terminal,
-            row.asn,
-            row.amount,
-        )
-        for row in rows
+        CheckLine(row.reference, _time(row.at), row.terminal, row.asn, row.amount) for row in rows
     ]
     return f"DZ_XYK_{profile.acquirer}_{day:%Y%m%d}.txt", write_check_file(lines)
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(SHANGHAI).strftime("%H%M%S")
 
 
 def write_check_file(lines: Sequence[CheckLine]) -> bytes:
