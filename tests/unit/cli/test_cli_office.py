@@ -279,7 +279,7 @@ def test_a_bag_with_a_card_too_few_and_cards_nobody_fetches(run: Run, town: Cent
     assert run(*ended, *alone, exit_code=4)["code"] == "E-SOD"
     assert run(*ended, *two, "--dry-run")["missing"] == [lacking[2:]]
     assert run(*ended, *two)["missing"] == [lacking[2:]]
-    with town.db.write() as tx:  # four months go by
+    with town.db.write() as tx:  # since 2007, by the clock of this machine
         for card in made[:2]:
             plastic.by_serial(tx, card.card_serial).arrived_at = town.clock.now()
     waiting = run("report", "uncollected", "--point", "001")["cards"]
