@@ -1,11 +1,17 @@
 """``citycard retention``: what the registers may no longer keep, and the holds that keep it all the same."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import json_object, result
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.db import Tx
 
 app = typer.Typer(help="What is due to be deleted. 个人信息保存期限。", no_args_is_help=True)
 
@@ -59,16 +65,9 @@ def hold(
     """Keep a person's data for a case, whatever their age. 保全。"""
     from registry.residence import retention
     from registry.roles import Actor, Role
-    from runtime.services import build
-    from runtime.settings import Settings
 
-    services = build(Settings(data=data))
-    try:
-        with services.db.write() as tx:
-            actor = Actor.of(by, Role.REVIEWER)
-            retention.place_hold(tx, services.clock, number, case_no, actor)
-    finally:
-        services.close()
+    with _writing(data) as (tx, clock):
+        retention.place_hold(tx, clock, number, case_no, Actor.of(by, Role.REVIEWER))
     result(f"held {number}")
 
 
@@ -82,14 +81,22 @@ def release(
     """The case is over. 解除保全。"""
     from registry.residence import retention
     from registry.roles import Actor, Role
+
+    first, other = (Actor.of(name, Role.REVIEWER) for name in (by, second))
+    with _writing(data) as (tx, clock):
+        retention.lift_hold(tx, clock, number, first, other)
+    result(f"released {number}")
+
+
+@contextmanager
+def _writing(data: Path) -> "Iterator[tuple[Tx, Clock]]":
+    """One transaction in an installation, and its clock."""
     from runtime.services import build
     from runtime.settings import Settings
 
     services = build(Settings(data=data))
     try:
         with services.db.write() as tx:
-            first, other = (Actor.of(name, Role.REVIEWER) for name in (by, second))
-            retention.lift_hold(tx, services.clock, number, first, other)
+            yield tx, services.clock
     finally:
         services.close()
-    result(f"released {number}")
