@@ -6,14 +6,13 @@ appends one event. Repeating a step that was taken changes nothing.
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from core import events
 from core.clock import Clock, business_date
 from core.db import Tx, queue_for
 from core.errors import NotFound, Rejected
 from core.ids import uuid7
-from core.rows import Statement
 from registry import sequences, vault
 from registry.identifiers import make_acceptance_no, valid_point, validate_address_code
 from registry.masking import refuse_personal
@@ -38,16 +37,6 @@ from registry.roles import CLERKS, SYSTEM, Actor, Role, require, require_own
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 SAVERS = (*CLERKS, Role.EMPLOYER_OP)
 DESIGN_VERSION = "PILOT-1"
-_OPEN = Statement(
-    select(ApplicationRow.id, ApplicationRow.acc_no).where(
-        ApplicationRow.person_id == bindparam("person"), ApplicationRow.open.is_(True)
-    )
-)
-_LIVE = Statement(
-    select(PermitRow.permit_no).where(
-        PermitRow.person_id == bindparam("person"), PermitRow.status != domain.ChipStatus.CANCELLED
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -121,19 +110,19 @@ def _sealed(tx: Tx, key: str, draft: Draft) -> bytes | None:
 
 
 def _one_at_a_time(tx: Tx, clock: Clock, draft: Draft, policy: Policy) -> None:
-    other = _OPEN.first(tx, person=draft.person_id)
+    other = steps.open_application(tx, draft.person_id)
     if other is not None:
         raise Rejected(
             "E-DUP-APP", "the person has an open application", other=other.acc_no or other.id
         )
-    live = _LIVE.first(tx, person=draft.person_id)
+    live = steps.live_permit(tx, draft.person_id)
     if draft.kind is Kind.NEW:
         if live is not None:
-            raise Rejected("E-HAS", "the person holds a permit", permit=live.permit_no)
+            raise Rejected("E-HAS", "the person holds a permit", permit=live)
     elif live is None:
         raise Rejected("E-HAS-NOT", "there is no permit to replace")
     else:
-        renewal.check(tx, clock, draft.kind, live.permit_no, policy)
+        renewal.check(tx, clock, draft.kind, live, policy)
 
 
 def submit(tx: Tx, clock: Clock, tracking: str, actor: Actor) -> None:
@@ -307,7 +296,7 @@ def refuse(tx: Tx, clock: Clock, acc_no: str, actor: Actor, reason: str) -> None
     if steps.move(clock, row, State.REJECTED):
         row.reason, row.decided_at, row.decided_by = reason, clock.now(), actor.name
         fees.refund(tx, clock, acc_no, "refused", actor.name)
-        if _LIVE.first(tx, person=row.person_id) is None:
+        if steps.live_permit(tx, row.person_id) is None:
             portraits.drop(tx, persons.get(tx, row.person_id))
         events.append(tx, clock, "application.refused", acc_no, actor=actor.name, reason=reason)
 

@@ -1,10 +1,38 @@
 """What a step of an application asks first: may it be taken from here, and by this person (residence.md 5.3)."""
 
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
 from core.clock import Clock
+from core.db import Tx
 from core.errors import NotAllowed, Rejected
-from registry.residence.domain import ALLOWED, State
-from registry.residence.tables import ApplicationRow
+from core.rows import Statement
+from registry.residence.domain import ALLOWED, ChipStatus, State
+from registry.residence.tables import ApplicationRow, PermitRow
 from registry.roles import CLERKS, Actor, Role
+
+_OPEN = Statement(
+    select(ApplicationRow.id, ApplicationRow.acc_no).where(
+        ApplicationRow.person_id == bindparam("person"), ApplicationRow.open.is_(True)
+    )
+)
+_LIVE = Statement(
+    select(PermitRow.permit_no).where(
+        PermitRow.person_id == bindparam("person"), PermitRow.status != ChipStatus.CANCELLED
+    )
+)
+
+
+def open_application(tx: Tx, person_id: str) -> Any | None:
+    """`id` and `acc_no` of the one application a person may have under way (I1)."""
+    return _OPEN.first(tx, person=person_id)
+
+
+def live_permit(tx: Tx, person_id: str) -> str | None:
+    """The number of the one permit a person may hold that is not cancelled."""
+    found = _LIVE.first(tx, person=person_id)
+    return None if found is None else str(found.permit_no)
 
 
 def may(row: ApplicationRow, to: State) -> None:
