@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
+from core.clock import SystemClock
 from personalization.station import Station
 from personalization.station_outcome import End, Outcome
 
@@ -75,10 +76,15 @@ class Supervisor:
         self._draining.set()
 
     def join(self, timeout: float = JOIN_SECONDS) -> bool:
-        """Wait for all threads; False when one is still at work. A bug in a station is raised here."""
+        """Wait `timeout` seconds for all threads together; False when one is still at work.
+
+        A bug in a station is raised here.
+        """
+        ticks = SystemClock()
+        until = ticks.monotonic() + timeout
         for bench in self._benches.values():
             if bench.thread is not None:
-                bench.thread.join(timeout)
+                bench.thread.join(max(0.0, until - ticks.monotonic()))
         for bench in self._benches.values():
             if bench.failure is not None:
                 raise bench.failure
