@@ -1,7 +1,7 @@
 """A small city for the registers' tests: an in-memory database, a clock that stands still, some people."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 
@@ -12,6 +12,7 @@ from registry.dormancy import engine, status, status_list, tables  # noqa: F401 
 from registry.dormancy.engine import Swept
 from registry.employment import service as employment
 from registry.exchange import delivery
+from registry.identifiers import DIVISION, DIVISION_DIGITS
 from registry.pilot.tables import OpeningRow
 from registry.rental import address
 from registry.rental import service as rental
@@ -127,11 +128,14 @@ def person_data(person: Resident) -> persons.PersonData:
     )
 
 
-def city(start: date = date(2007, 5, 8), count: int = 4, db: Database | None = None) -> City:
+def city(
+    start: date = date(2007, 5, 8), count: int = 4, db: Database | None = None,
+    division: str = DIVISION,
+) -> City:  # fmt: skip
     """A city with ACTIVE addresses and three employers; without `db` a copy of one that was made before."""
     if db is not None:
-        return _built(db, start, count)
-    kept, made = _kept(start, count, len(metadata.tables))
+        return _built(db, start, count, division)
+    kept, made = _kept(start, count, division, len(metadata.tables))
     return City(
         restored(kept), FixedClock(made.clock.now()), list(made.people), list(made.homes),
         list(made.employers),
@@ -161,16 +165,19 @@ def _connection(db: Database) -> sqlite3.Connection:
 
 
 @cache
-def _kept(start: date, count: int, _tables: int) -> tuple[bytes, City]:
+def _kept(start: date, count: int, division: str, _tables: int) -> tuple[bytes, City]:
     db = Database("sqlite://")
     db.create_tables()
-    made = _built(db, start, count)
+    made = _built(db, start, count, division)
     return snapshot(db), made
 
 
-def _built(db: Database, start: date, count: int) -> City:
+def _built(db: Database, start: date, count: int, division: str) -> City:
     clock = FixedClock(datetime(start.year, start.month, start.day, 1, tzinfo=UTC))
-    places = synthetic.addresses(count)
+    places = [
+        replace(place, code=division + place.code[DIVISION_DIGITS:])
+        for place in synthetic.addresses(count)
+    ]
     companies = synthetic.employers(3, places)
     with db.write() as tx:
         for place in places:

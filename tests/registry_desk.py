@@ -21,6 +21,7 @@ from core.db import Tx, metadata
 from core.errors import DeviceFault, EvidenceMismatch
 from registry.dormancy import chip, status
 from registry.dormancy.desk import Scope
+from registry.identifiers import DIVISION
 from registry.points.counter import Counter, PinEntry
 from registry.points.places import by_code
 from registry.residence import cards
@@ -131,9 +132,9 @@ def live_and_used(tx: Tx, now: datetime, code: str, permit_no: str) -> None:
 
 
 @cache
-def _waiting(_tables: int) -> tuple[bytes, tuple[str, str, cards.CardData]]:
+def _waiting(division: str, _tables: int) -> tuple[bytes, tuple[str, str, cards.CardData]]:
     """A city with one permit whose card waits at the point: the database, permit, job and card data."""
-    town = city()
+    town = city(division=division)
     with town.db.write() as tx:
         permit_no, job = town.hold_permit(tx, 0, date(2007, 4, 2))
         town.make_card(tx, permit_no, SERIAL, CHIP)
@@ -146,9 +147,9 @@ def _waiting(_tables: int) -> tuple[bytes, tuple[str, str, cards.CardData]]:
 class Desk23:
     """A city with one permit whose card waits at point 001, and a counter there."""
 
-    def __init__(self) -> None:
-        kept, made = _waiting(len(metadata.tables))
-        self.town = replace(city(), db=restored(kept))
+    def __init__(self, division: str = DIVISION) -> None:
+        kept, made = _waiting(division, len(metadata.tables))
+        self.town = replace(city(division=division), db=restored(kept))
         self.permit_no, self.job, data = made
         self.slot = Slot("desk")
         self.chip = chip_bench.permit().card

@@ -35,12 +35,14 @@ def state(tx, acc_no: str) -> State:
     return State(applications.by_number(tx, acc_no).state)
 
 
-def test_t01_window_application_to_activated_card_all_18_transitions() -> None:
+@pytest.mark.parametrize("division", ["440308", "440304"])  # the pilot's, and one by data only
+def test_t01_window_application_to_activated_card_all_18_transitions(division: str) -> None:
     """The table of 5.3 line by line; what is not in the table is refused with the allowed steps."""
-    desk = Desk23()  # lines 1 to 5, 9, 10, 11, 13 to 15 on the first person
+    desk = Desk23(division)  # lines 1 to 5, 9, 10, 11, 13 to 15 on the first person
     town, clock = desk.town, desk.town.clock
     assert desk.counter.hand_over(SERIAL, pin_entry(), CLERK) == ChipStatus.ACTIVE  # 16
     assert desk.gate() == "00"
+    assert desk.permit_no.startswith(division)
     with town.db.write() as tx:
         town.live_and_work(tx, 1, SINCE)
         town.live_and_work(tx, 2, SINCE)
