@@ -200,7 +200,7 @@ def _seen(tx: "Tx", row: "StationRow", silent: set[str]) -> dict[str, object]:
 
 
 def _next_step(row: "StationRow", is_silent: bool) -> str:
-    """What holds the station back comes before what it said last."""
+    """What holds the station back, then what it said last: a printer may want a person all the same."""
     from core.errors import Rejected
     from core.faults import catalogue, explain
 
@@ -214,7 +214,7 @@ def _next_step(row: "StationRow", is_silent: bool) -> str:
         held = Rejected("W-DRAINING", station=row.name)
     else:
         return row.sentence
-    return " ".join(explain(held, language()))
+    return " ".join((*explain(held, language()), row.sentence)).rstrip()
 
 
 @app.command("start")
