@@ -12,11 +12,14 @@ from core.ids import uuid7
 from core.rows import Insert, Statement
 from registry import vault
 from registry.residence import photo
-from registry.residence.tables import PersonRow, PhotoRow
+from registry.residence.tables import LegalHoldRow, PersonRow, PhotoRow
 from registry.vault import Place, Vault
 
 _PHOTOS = Insert(metadata.tables[PhotoRow.__tablename__])
 _SAME = Statement(select(PhotoRow.ref).where(PhotoRow.sha256 == bindparam("digest")))
+_HELD = Statement(
+    select(LegalHoldRow.person_id).where(LegalHoldRow.person_id == bindparam("person"))
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +43,7 @@ def check(keeper: Vault, clock: Clock, jpeg: bytes) -> Portrait:
 
 
 def keep(tx: Tx, person: PersonRow, portrait: Portrait) -> str:
-    """It is the person's portrait from now on; returns its receipt number.
+    """It is the person's portrait from now on, in the place of the one before; returns its receipt number.
 
     The same picture again is the same receipt. Raises Rejected E-PHOTO-DUP: it is another person's.
     """
@@ -49,14 +52,15 @@ def keep(tx: Tx, person: PersonRow, portrait: Portrait) -> str:
         if same.ref != person.photo_ref:
             raise Rejected("E-PHOTO-DUP", "the portrait belongs to another person")
         return str(same.ref)
+    drop(tx, person)
     _PHOTOS.run(tx, [{"ref": portrait.ref, "sha256": portrait.digest, "sealed": portrait.sealed}])
     person.photo_ref = portrait.ref
     return portrait.ref
 
 
 def drop(tx: Tx, person: PersonRow) -> None:
-    """The person has no portrait any more."""
-    if person.photo_ref is None:
+    """The person has no portrait any more; under a legal hold it stays."""
+    if person.photo_ref is None or _HELD.first(tx, person=person.id) is not None:
         return
     ref, person.photo_ref = person.photo_ref, None
     tx.flush()

@@ -134,6 +134,31 @@ def test_a_legal_hold_keeps_everything_until_two_persons_lift_it() -> None:
     assert purge(town) == {"refused_applications": 1}
 
 
+def test_a_legal_hold_keeps_the_portrait_of_whoever_is_refused_meanwhile() -> None:
+    town = city()
+    with town.db.write() as tx:
+        acc_no = town.apply(tx, 0)
+        applications.verify(tx, town.clock, acc_no)
+        residence.place_hold(tx, town.clock, acc_no, "C-2", REVIEWER)
+        applications.refuse(tx, town.clock, acc_no, REVIEWER, "papers do not match")
+        assert rows(tx, PhotoRow) == 1
+    assert purge(town) == {}
+    with town.db.write() as tx:
+        residence.lift_hold(tx, town.clock, acc_no, REVIEWER, SECOND)
+    assert purge(town) == {"refused_portraits": 1}
+    with town.db.read() as tx:
+        assert rows(tx, PhotoRow) == 0
+
+
+def test_a_new_portrait_takes_the_place_of_the_one_before() -> None:
+    town = city()
+    with town.db.write() as tx:
+        person = persons.get(tx, applications.by_number(tx, town.apply(tx, 0)).person_id)
+        before = person.photo_ref
+        assert persons.store_photo(tx, town.clock, person.id, town.people[1].portrait()) != before
+        assert rows(tx, PhotoRow) == 1
+
+
 def test_a_purge_that_was_stopped_is_finished_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     town = city()
     for number in range(3):
