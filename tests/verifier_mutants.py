@@ -254,8 +254,12 @@ def survivors(cases: Sequence[Case]) -> Iterator[Mutant]:
 
 
 def table(cases: Sequence[Case]) -> dict[str, list[str]]:
-    """What the verifier as it stands raises for every case."""
-    return {case.name: case.raised(verifier) for case in sorted(cases, key=lambda c: c.name)}
+    """What the verifier as it stands raises for every case; a copy of it, whose way to read files is changed."""
+    module = ModuleType("verifier_copy")
+    module.__file__ = str(SOURCE)
+    exec(compile(SOURCE.read_text("utf-8"), str(SOURCE), "exec"), module.__dict__)
+    module.signature_holds = remembered
+    return {case.name: case.raised(module) for case in sorted(cases, key=lambda c: c.name)}
 
 
 def main() -> None:
