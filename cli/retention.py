@@ -61,6 +61,7 @@ def hold(
     case_no: Annotated[str, typer.Option("--case", help="The case it is for.")],
     by: Annotated[str, typer.Option("--by", help="The reviewer.")],
     data: Data = DEFAULT_DATA,
+    as_json: Json = False,
 ) -> None:
     """Keep a person's data for a case, whatever their age. 保全。"""
     from registry.residence import retention
@@ -68,7 +69,7 @@ def hold(
 
     with _writing(data) as (tx, clock):
         retention.place_hold(tx, clock, number, case_no, Actor.of(by, Role.REVIEWER))
-    result(f"held {number}")
+    _tell(number, "held", as_json)
 
 
 @app.command("release")
@@ -77,6 +78,7 @@ def release(
     by: Annotated[str, typer.Option("--by", help="The first reviewer.")],
     second: Annotated[str, typer.Option("--second", help="Another reviewer.")],
     data: Data = DEFAULT_DATA,
+    as_json: Json = False,
 ) -> None:
     """The case is over. 解除保全。"""
     from registry.residence import retention
@@ -85,7 +87,14 @@ def release(
     first, other = (Actor.of(name, Role.REVIEWER) for name in (by, second))
     with _writing(data) as (tx, clock):
         retention.lift_hold(tx, clock, number, first, other)
-    result(f"released {number}")
+    _tell(number, "released", as_json)
+
+
+def _tell(number: str, became: str, as_json: bool) -> None:
+    if as_json:
+        json_object({"schema": "citycard/retention-hold/1", "number": number, "state": became})
+    else:
+        result(f"{became} {number}")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def test_a_dry_run_counts_a_hold_keeps_and_the_purge_deletes(town: City) -> None
     assert purge("--dry-run") == due == purge("--dry-run")
     assert run("hold", number, "--case", "C-7", "--by", "reviewer Lin") == f"held {number}\n"
     assert purge() == {"rows": {}, "held": 1}
-    run("release", number, "--by", "reviewer Lin", "--second", "reviewer Shi")
+    told = run("release", number, "--by", "reviewer Lin", "--second", "reviewer Shi", "--json")
+    assert (json.loads(told)["number"], json.loads(told)["state"]) == (number, "released")
     assert purge() == due
     assert purge() == {"rows": {}, "held": 0}
