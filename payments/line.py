@@ -16,20 +16,19 @@ from payments.decisions import Incident, Request, refuse
 from payments.iso_fields import MAC_LENGTH
 from payments.known import Known
 from payments.line_keys import MacKey
-from payments.loads import response_of
+from payments.loads import AWAY, response_of
 from payments.matrix import Task
 from payments.proposals import Proposal
 from payments.work import Act, Reply, Work, fingerprint
 
 WRONG_MACS_ALARM = 3
 HSM_SAYS_WRONG = ("HSM-01", "HSM-F8")  # F0 says nothing about this MAC: nothing was computed
-AWAY = "91"
 MAC1_WRONG = "HSM-01"  # of a proposal: its field 64 was right
 DECOY_USAGE = "M3"
 Propose = Callable[[Work, MacKey], Proposal | None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Try:
     """A request whose MAC is to be checked under these keys, one after the other."""
 

@@ -53,6 +53,7 @@ from payments.purse_data import (
 )
 
 COMPLETE, VOID = ledger.COMPLETED, ledger.VOIDED
+AWAY = "91"  # the HSM cannot be asked now: nothing is kept, the same request may come again
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Desk:
 def response_of(error: CityError) -> str:
     """Field 39 for an HSM refusal: 63 wrong evidence, 91 not available, A7 anything else it forbids (10)."""
     if isinstance(error, Unavailable) and error.code != "HSM-F0":
-        return "91"
+        return AWAY
     return {"HSM-01": "63", "HSM-20": "99", "HSM-24": "99"}.get(error.code, "A7")
 
 
@@ -167,14 +168,14 @@ def _mac2_request(
 
 def _hsm_refusal(error: CityError) -> Decision:
     code = response_of(error)
-    return refuse(code, store=code not in ("91",))
+    return refuse(code, store=code != AWAY)
 
 
 def _mac1_refusal(desk: Desk, data: PurseRequest, error: CityError) -> Decision:
     """A wrong MAC1 is counted per card; enough of them are an incident."""
     code = response_of(error)
     if code != "63":
-        return refuse(code, store=code != "91")
+        return refuse(code, store=code != AWAY)
     card = desk.known.cards.get(data.asn.hex())
     failures = (card.failures if card else 0) + 1
     move = CardMove(

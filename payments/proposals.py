@@ -14,10 +14,10 @@ from hsm_sim.purse_requests import Load, LoadOnLine
 from payments.decisions import Decision, Request, Rule, step
 from payments.iso_fields import MAC_LENGTH
 from payments.line_keys import MacKey
+from payments.messages import PURSE_FIELD
 from payments.purse_data import BEHIND_MAC2, UNKNOWN_MAC2
 from payments.work import Work
 
-PURSE_FIELD = 58
 ASKS_ONCE = "a load asks the HSM once"
 Build = Callable[[Request, Decision, MacKey], bytes]
 
