@@ -18,7 +18,7 @@ def _services(request: Request) -> Services:
 
 City = Annotated[Services, Depends(_services)]
 Language = Annotated[str, Depends(language)]
-INSIDERS = tuple(set(Role) - {Role.EMPLOYER_OP, Role.LANDLORD, Role.TERMINAL, Role.HOLDER})
+OUTSIDERS = frozenset({Role.EMPLOYER_OP, Role.LANDLORD, Role.TERMINAL, Role.HOLDER})
 _bearer = HTTPBearer(auto_error=False, description="The token of a grant, see «citycard access».")
 
 
@@ -42,7 +42,7 @@ def _insider(
     Raises NotSignedIn E-SIGN-IN; NotAllowed E-ROLE, and as `sign_in`.
     """
     if city.hsm is not None:
-        require(_who(city, held).actor, *INSIDERS)
+        require(_who(city, held).actor, *(role for role in Role if role not in OUTSIDERS))
 
 
 Insider = Depends(_insider)
