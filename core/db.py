@@ -30,6 +30,9 @@ from core.errors import Unavailable
 BUSY_TIMEOUT_MS = 10_000
 WRITER_WAIT_SECONDS = 30.0
 DOOR_SECONDS = 0.001  # between two looks at the door
+# Who keeps a connection asks for rows by their keys, and PostgreSQL keeps the plan it made first: made of tables that
+# were still empty, that plan reads them from end to end for as long as the connection lives.
+BY_KEY = "SET enable_seqscan = off"
 POOL_SIZE = 8
 CACHE_KIB = 16_384  # SQLite's own 2 MB spills in the middle of a batch
 CHECKPOINT_PAGES = (
@@ -322,6 +325,8 @@ class Kept:
         connection = connection.execution_options(citycard_by_hand=True)
         if not self._db.sqlite:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.detach()  # it ends with us, and so do its settings
+            connection.exec_driver_sql(BY_KEY)
         session = Session(connection, expire_on_commit=False, info=self._db.info)
         return session, session.connection().connection.cursor()
 

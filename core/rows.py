@@ -12,6 +12,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from functools import cached_property
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,6 +29,7 @@ POSTGRES = "postgresql"
 KEYS = "keys"  # the one expanding parameter of a Lookup's select
 _EXPANDED = f"(__[POSTCOMPILE_{KEYS}])"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+MOST_ROWS = 64
 Convert = Callable[[Any], Any]
 AnyStatement = Select[*tuple[Any, ...]] | InsertStatement | UpdateStatement | Delete
 
@@ -92,6 +94,7 @@ class Insert:
         self._pick = itemgetter(*self._names)
         self._quiet = quiet
         self._bound: list[tuple[int, Convert]] | None = None
+        self._texts: dict[int, str] = {}
 
     def run(self, tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
         """Write them all, each with every column. Raises IntegrityError, OperationalError."""
@@ -100,7 +103,7 @@ class Insert:
         with _driver(tx, self._table.name) as (cursor, dialect):
             values = [self._pick(row) for row in rows]
             if dialect.name != POSTGRES:
-                cursor.executemany(self._sqlite, self._converted(values, dialect))
+                self._fill(cursor, self._converted(values, dialect))
             elif self._quiet:
                 columns = zip(*values, strict=True)
                 cursor.execute(self._unnest, [_array(column) for column in columns])
@@ -108,10 +111,23 @@ class Insert:
                 with cursor.copy(self._copy) as stream:
                     stream.write("".join(map(self._line, values)))
 
-    @cached_property
-    def _sqlite(self) -> str:
-        marks = ", ".join("?" * len(self._names))
-        return f"INSERT INTO {self._into} VALUES ({marks}){self._ending}"  # noqa: S608 names of our own
+    def _fill(self, cursor: Any, values: Sequence[Sequence[Any]]) -> None:
+        """SQLite: 64, 32, ... 1 rows a statement. ``executemany`` offers the interpreter to other threads at each row."""
+        at, size = 0, MOST_ROWS
+        while at < len(values):
+            if len(values) - at < size:
+                size //= 2
+                continue
+            cursor.execute(self._sqlite(size), list(chain.from_iterable(values[at : at + size])))
+            at += size
+
+    def _sqlite(self, rows: int) -> str:
+        text = self._texts.get(rows)
+        if text is None:
+            marks = ", ".join([f"({', '.join('?' * len(self._names))})"] * rows)
+            text = f"INSERT INTO {self._into} VALUES {marks}{self._ending}"  # noqa: S608 names of our own
+            self._texts[rows] = text
+        return text
 
     @cached_property
     def _copy(self) -> str:
@@ -133,7 +149,7 @@ class Insert:
 
     def _converted(
         self, values: list[tuple[Any, ...]], dialect: Dialect
-    ) -> Iterable[Sequence[Any]]:
+    ) -> Sequence[Sequence[Any]]:
         if self._bound is None:
             self._bound = _binders(self._columns, dialect)
         if not self._bound:
