@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from hsm_sim.pinpad import SimPinPad
 from payments.field_parts import WorkKeys
@@ -110,12 +111,13 @@ class _Link:
         self.next = {t.tpdu[3:5]: 0 for t in terminals}
 
 
-def run(port: int, links: Sequence[Sequence[SwarmTerminal]]) -> Outcome:
-    """Send everything that is queued, each terminal its next frame when the last was answered.
+def run(ports: Sequence[int], links: Sequence[Sequence[SwarmTerminal]]) -> Outcome:
+    """Send everything that is queued, each terminal its next frame when the last was answered. The links are dealt
+    out over the hosts' ports.
 
     RuntimeError when the host falls silent for a minute.
     """
-    connections = [_Link(port, terminals) for terminals in links]
+    connections = [_Link(port, terminals) for port, terminals in zip(cycle(ports), links)]
     answers: dict[str, list[bytes]] = {t.number: [] for terminals in links for t in terminals}
     latencies: list[float] = []
     total = sum(len(t.frames) for terminals in links for t in terminals)

@@ -103,6 +103,8 @@ def _day_changes(request: Request, profile: HostProfile) -> Decision | None:
     """90 while the business day changes: nothing new begins on line, the terminal repeats."""
     if request.task not in (Task.BALANCE, Task.LOAD, Task.UNLOAD, Task.SETTLE):
         return None
+    if not profile.day_change_seconds:
+        return None
     begun = datetime.combine(request.day, time(), SHANGHAI)
     changing = request.at < begun + timedelta(seconds=profile.day_change_seconds)
     return refuse("90", store=False) if changing else None

@@ -9,7 +9,7 @@ A request with a bank leg is held by that write and answered by `finish` when th
 leaves before its commit. It owns its HSM and database, and holds no transaction while it asks the HSM.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -70,6 +70,15 @@ from payments.writing import (
 MAX_BATCH = 64
 MAX_TRIES = 3
 HSM_THREADS = 8
+_RULES: dict[Task, Callable[[Request, Desk], Rule]] = {
+    Task.LOAD: loads.load,
+    Task.UNLOAD: loads.load,
+    Task.CONFIRM: confirmations.confirm,
+    Task.REVERSE: reversals.reverse,
+    Task.PURCHASE: uploads.upload,
+    Task.DETAIL: uploads.detail,
+    Task.BALANCE: account_balance.ask,
+}
 PLAIN_CODES = frozenset({"03", "30", "40", "97"})  # answered with the bare fields of I-2
 
 
@@ -176,17 +185,8 @@ class Authorizer:
 
     def _task_rule(self, work: Work, request: Request, desk: Desk) -> Rule:
         task = request.task
-        rules = {
-            Task.LOAD: loads.load,
-            Task.UNLOAD: loads.load,
-            Task.CONFIRM: confirmations.confirm,
-            Task.REVERSE: reversals.reverse,
-            Task.PURCHASE: uploads.upload,
-            Task.DETAIL: uploads.detail,
-            Task.BALANCE: account_balance.ask,
-        }
-        if task in rules:
-            return rules[task](request, desk)
+        if task in _RULES:
+            return _RULES[task](request, desk)
         if task is Task.SIGN_ON:
             return network.sign_on(
                 request,
