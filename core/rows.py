@@ -2,7 +2,7 @@
 
 SQLAlchemy's tables and selects stay the one description of the schema; here they are compiled once, and their
 types' own conversions are used. What is saved is the work per statement and row, which for a batch of loads was
-half of the host's time. SQLite gets ``executemany``; PostgreSQL gets ``COPY``, one stream a table.
+half of the host's time. SQLite gets up to 64 rows a statement; PostgreSQL gets ``COPY``, one stream a table.
 
 A broken constraint or a database that is away is raised as SQLAlchemy's own exceptions, as everywhere.
 """
@@ -112,7 +112,7 @@ class Insert:
                     stream.write("".join(map(self._line, values)))
 
     def _fill(self, cursor: Any, values: Sequence[Sequence[Any]]) -> None:
-        """SQLite: 64, 32, ... 1 rows a statement. ``executemany`` offers the interpreter to other threads at each row."""
+        """SQLite: 64, 32, ... 1 rows a statement; ``executemany`` would hand the interpreter on at each row."""
         at, size = 0, MOST_ROWS
         while at < len(values):
             if len(values) - at < size:

@@ -161,9 +161,9 @@ class KeySlots(Mapping[str, str]):
     def __init__(self, keys: tuple[KeySlot, ...]) -> None:
         self.keys_known = keys
         self._fields = {key.kid: key.field for key in keys}
-        self._by_use: dict[tuple[str, str, str], str] = {}
+        self._by_use: dict[tuple[str, str, int], str] = {}
         for key in keys:
-            self._by_use.setdefault((key.usage, key.scope, key.version), key.field)
+            self._by_use.setdefault((key.usage, key.scope, int(key.version, 16)), key.field)
 
     @classmethod
     def load(cls, path: Path) -> "KeySlots":
@@ -195,7 +195,7 @@ class KeySlots(Mapping[str, str]):
 
         Raises NotFound (HSM-NO-KEY). Card key versions are one byte, the directory has two hex digits.
         """
-        field = self._by_use.get((usage, scope, f"{version:02X}"))
+        field = self._by_use.get((usage, scope, version))
         if field is None:
             raise NotFound("HSM-NO-KEY", "no such key", usage=usage, scope=scope, version=version)
         return field

@@ -99,6 +99,24 @@ class LoadOnLine(_WithMac1[tuple[bytes, bytes]]):
     told: bytes
     place: int
 
+    @classmethod
+    def around(
+        cls,
+        load: Load,
+        algorithm: str,
+        key: str,
+        asked: bytes,
+        seal: bytes,
+        told: bytes,
+        place: int,
+    ) -> Self:
+        """This load between its request and its answer."""
+        made = cls.__new__(cls)
+        made.__dict__.update(
+            vars(load), algorithm=algorithm, key=key, asked=asked, seal=seal, told=told, place=place
+        )
+        return made
+
 
 @dataclass(frozen=True)
 class Unload(Load):

@@ -148,7 +148,7 @@ class BankLeg:
     pin: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Decision:
     """The answer to one request and everything that must be written before it may leave.
 

@@ -65,8 +65,13 @@ def propose(work: Work, key: MacKey, rule: Callable[[], Rule], build: Build) -> 
         return None
     body = build(work.request, decision, key)
     place = body.index(purse) + len(purse) - BEHIND_MAC2 - len(UNKNOWN_MAC2)
-    request = LoadOnLine(
-        **vars(asked), algorithm=key.algorithm, key=key.token, asked=work.message.mab,
-        seal=work.message.mac, told=body[:-MAC_LENGTH], place=place,
-    )  # fmt: skip
+    request = LoadOnLine.around(
+        asked,
+        key.algorithm,
+        key.token,
+        work.message.mab,
+        work.message.mac,
+        body[:-MAC_LENGTH],
+        place,
+    )
     return Proposal(request, decision, body, place, rule)

@@ -139,20 +139,28 @@ def _read(number: int, raw: bytes, count: int) -> Value | None:
 
 def encode(mti: str, fields: Mapping[int, Value]) -> bytes | None:
     """The body of a message whose values all fit; None when any does not."""
-    if mti not in MTI_NAMES:
+    plan = _plan(mti, tuple(fields))
+    if plan is None:
         return None
-    bitmap, parts = 0, []
-    for number in sorted(fields):
-        row = _ROWS.get(number)
-        if row is None:
-            return None
-        value = fields[number]
-        data = _written(number, value) if row.repeated else row.write(value)
+    head, rows = plan
+    parts = [head]
+    for row in rows:
+        value = fields[row.number]
+        data = _written(row.number, value) if row.repeated else row.write(value)
         if data is None:
             return None
-        bitmap |= row.bit
         parts.append(data)
-    return bytes.fromhex(mti) + bitmap.to_bytes(BITMAP_LENGTH, "big") + b"".join(parts)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=BITMAPS_KEPT)
+def _plan(mti: str, numbers: tuple[int, ...]) -> tuple[bytes, tuple[_Row, ...]] | None:
+    """Type and bitmap as bytes, and the fields in their order; None for a type or field that means nothing here."""
+    if mti not in MTI_NAMES or not _ROWS.keys() >= set(numbers):
+        return None
+    rows = tuple(_ROWS[number] for number in sorted(numbers))
+    bitmap = sum(row.bit for row in rows)
+    return bytes.fromhex(mti) + bitmap.to_bytes(BITMAP_LENGTH, "big"), rows
 
 
 @lru_cache(maxsize=BITMAPS_KEPT)

@@ -37,7 +37,7 @@ class Arrival:
     peer: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Reply:
     """`frame` for SEND; `key` of the request; `wrong_mac` for the host's own brake; `job` for WAIT.
 

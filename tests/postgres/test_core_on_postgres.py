@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from core import events, leases
 from core.clock import FixedClock
@@ -41,6 +41,17 @@ def test_a_kept_connection_that_the_server_ended_is_replaced(postgres: Database)
     with postgres.read() as tx:
         assert tx.query(leases.LeaseRow).one().item == "order-1"
     kept.close()
+
+
+def test_a_kept_connection_reads_by_key_and_leaves_that_to_nobody(postgres: Database) -> None:
+    many = "{" + ",".join(f"queue-{n}" for n in range(64)) + "}"
+    question = text(f"EXPLAIN SELECT * FROM lease WHERE queue = ANY('{many}'::text[])")
+    kept = postgres.keep()
+    with kept.read() as tx:  # the table is empty and was never analysed
+        assert "Seq Scan" not in str(tx.execute(question).all())
+    kept.close()
+    with postgres.read() as tx:
+        assert "Seq Scan" in str(tx.execute(question).all())
 
 
 def test_a_reader_never_skips_an_event_that_commits_late(postgres: Database) -> None:
