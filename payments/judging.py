@@ -8,7 +8,7 @@ flag finding                                          posted
 ==== ================================================ ======================
 D    the same record again                            no, linked to the first
 C    same card counter, another record with good TAC  no, incident
-P    same PSAM counter, another card; foreign PSAM    no, incident
+P    same PSAM counter again; another terminal's PSAM no, incident
 T    TAC wrong                                        no, incident
 N    card unknown or issuer foreign                   no: to the centre's file
 A    amount 0, above the largest, not as in field 4   no, incident
@@ -55,7 +55,7 @@ class Facts:
     """What is known when records are judged, in order of arrival; `judge` adds each record it posts."""
 
     counters: dict[tuple[str, int], int] = field(default_factory=dict)
-    psams: dict[tuple[str, int], str] = field(default_factory=dict)
+    psams: set[tuple[str, int]] = field(default_factory=set)
     highest: dict[str, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
     listed: dict[str, datetime] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def judge(record: Any, tac_good: bool, facts: Facts, profile: HostProfile) -> Ve
         return Verdict(record.id, state, flags, tac_good, seen)
     flags = _remarks(record, facts, profile)
     facts.counters[(record.asn, record.counter)] = record.id
-    facts.psams[(record.psam, record.terminal_counter)] = record.asn
+    facts.psams.add((record.psam, record.terminal_counter))
     facts.highest[record.asn] = max(record.counter, facts.highest.get(record.asn, -1))
     facts.shadow[record.asn] = facts.shadow.get(record.asn, 0) - record.amount
     incidents: tuple[Incident, ...] = ()
@@ -106,7 +106,9 @@ def _not_posted(record: Any, tac_good: bool, facts: Facts, profile: HostProfile)
         return "A"
     if (record.asn, record.counter) in facts.counters:
         return "C"
-    if facts.psams.get((record.psam, record.terminal_counter), record.asn) != record.asn:
+    # Of one card too: the TAC covers the PSAM's counter but not the card's, so a record whose card counter
+    # somebody changed still has a good TAC. A PSAM uses no number twice (purse-card.md 9.3, 13.4).
+    if (record.psam, record.terminal_counter) in facts.psams:
         return "P"
     return ""
 
@@ -136,7 +138,7 @@ def _remarks(record: Any, facts: Facts, profile: HostProfile) -> str:
 _WORDS = {
     "T": "TAC wrong",
     "C": "the card used this counter for another purchase",
-    "P": "the PSAM used this counter for another card, or is another terminal's",
+    "P": "the PSAM used this counter for another purchase, or is another terminal's",
     "A": "amount not possible",
     "O": "more was spent than loaded",
 }
@@ -205,12 +207,10 @@ class Judge:
         ):
             facts.counters[(row[0], row[1])] = row[2]
         numbers = sorted({(r.psam, r.terminal_counter) for r in records})
-        for row in tx.execute(
-            select(_P.c.psam, _P.c.terminal_counter, _P.c.asn).where(
-                tuple_(_P.c.psam, _P.c.terminal_counter).in_(numbers), _P.c.state == POSTED
-            )
-        ):
-            facts.psams[(row[0], row[1])] = row[2]
+        used = select(_P.c.psam, _P.c.terminal_counter).where(
+            tuple_(_P.c.psam, _P.c.terminal_counter).in_(numbers), _P.c.state == POSTED
+        )
+        facts.psams = {(psam, number) for psam, number in tx.execute(used)}
         highest = select(_P.c.asn, func.max(_P.c.counter)).where(
             _P.c.asn.in_(asns), _P.c.state == POSTED
         )

@@ -109,6 +109,21 @@ def test_a_psam_counter_belongs_to_one_card(
     assert found(host) == [("POSTED", ""), ("HELD", "P")]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_record_whose_card_counter_was_changed_is_not_paid_again(
+    host: LabHost, terminal: LabTerminal, card: LabCard, together: bool
+) -> None:
+    """The TAC covers the PSAM's counter and not the card's: the copy has a good TAC and another purse key."""
+    sold = card.pay(500, terminal.psam, 1, "20261128100000")
+    assert upload(terminal, sold) == "00"
+    if not together:
+        host.judge.run()
+    assert upload(terminal, replace(sold, counter=7)) == "00"
+    report = host.clearing.close(DAY, {card.asn.hex(): card.balance})
+    assert found(host) == [("POSTED", ""), ("HELD", "P")]
+    assert (report.purchases, report.tac_good, balance(host, card)) == (1, 2, 9500)
+
+
 def test_a_wrong_tac_is_kept_not_paid_and_the_good_record_still_counts(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
