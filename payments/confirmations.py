@@ -137,11 +137,13 @@ def _confirmed(row: Any, data: PurseConfirmation, desk: Desk) -> Decision:
 
 
 def _after_proof(row: Any, data: PurseConfirmation, desk: Desk) -> CardMove | None:
-    """A proof with counter n shows that the card's counter is n+1 now."""
+    """A proof with counter n shows that the card's counter is n+1 now; a block is not lifted by it."""
     card = desk.known.cards.get(row.asn)
     if card is None or card.counter > row.counter:
         return None
-    return CardMove(row.asn, card.version, row.counter + 1, data.balance_after)
+    return CardMove(
+        row.asn, card.version, row.counter + 1, data.balance_after, blocked=card.blocked
+    )
 
 
 def _presumptions_final(row: Any, desk: Desk) -> tuple[LoadMove, ...]:

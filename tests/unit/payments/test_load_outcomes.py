@@ -157,3 +157,18 @@ def test_a_counter_that_goes_back_blocks_the_card(
     assert incidents(host) == ["counter-back"]
     card.online = 5
     assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "04"
+
+
+def test_a_late_proof_does_not_lift_a_cards_block(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 5000)
+    request, asked = terminal.load_request(card, 700)
+    answer = terminal.ask(request)
+    card.online = 0  # the RQ of a clone comes in between
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    card.online = 1
+    proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
+    assert terminal.confirm(request, answer, proof).response == "00"
+    assert (states(host)[1], purse(host, card)) == ("CONFIRMED", ledger.Balance(5700, 0))
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "04"
