@@ -9,6 +9,7 @@ from core import events
 from core.clock import Clock, business_date
 from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
+from core.money import fee
 from payments import ledger
 from payments.decisions import (
     CONFIRMED,
@@ -21,7 +22,7 @@ from payments.decisions import (
 from payments.judging import payment
 from payments.ledger import Transfer
 from payments.matrix import BANK_KINDS
-from payments.tables import IncidentRow, LoadRow, PurchaseRow
+from payments.tables import IncidentRow, LoadRow, MerchantRow, PurchaseRow
 from payments.writing import move_loads, order_bank
 
 KEPT = "HELD"
@@ -88,8 +89,11 @@ def decide_purchase(
         raise Rejected("PURSE-DECIDED", f"the purchase is {row.state}", key=str(number))
     at = clock.now()
     if pay:
+        merchant = tx.get(MerchantRow, row.merchant)
+        assert merchant is not None
         ledger.post(tx, [payment(row)], business_date(at), at)
         row.state, row.cleared = "POSTED", None
+        row.fee = fee(row.amount, merchant.fee_points)
     else:
         row.flags = (row.flags + REFUSED)[:12]
     tx.flush()

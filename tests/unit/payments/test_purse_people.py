@@ -119,6 +119,7 @@ def test_two_people_pay_or_refuse_a_kept_purchase(host: LabHost, terminal: LabTe
             resolution.close_incident(tx, host.clock, incident, TWO, "again")
     report = host.clearing.close(DAY)
     assert (report.purchases, report.amount, report.kept) == (1, 30_001, 1)
+    assert (report.fees, report.paid) == (114, 29_887)  # 38 basis points, as of any other purchase
 
 
 # ---- lists
