@@ -127,7 +127,7 @@ def _remarks(record: Any, facts: Facts, profile: HostProfile) -> str:
     ahead = made is None or made > record.at + CLOCK_SLACK
     if ahead or (made is not None and last is not None and last - made > OUT_OF_ORDER):
         flags += "Z"
-    if made is not None:
+    elif made is not None:  # a clock that was wrong says nothing of the records behind it
         facts.last_made[record.terminal] = made
     before = facts.highest.get(record.asn)
     if before is not None and record.counter > before + 1:
@@ -219,6 +219,7 @@ class Judge:
         facts.listed = {asn: row.at for asn, row in listed_since(tx, asns).items()}
         facts.strangers = self._strangers(tx, records)
         facts.closed = _closed_batches(tx, records)
+        facts.last_made = _last_made(tx, records)
         return facts
 
     def _strangers(self, tx: Tx, records: Sequence[Any]) -> frozenset[str]:
@@ -293,6 +294,27 @@ def _shadow(tx: Tx, asns: Iterable[str]) -> dict[str, int]:
         held = ledger.balance(tx, ledger.purse(asn))
         found[asn] = held.posted + held.pending
     return found
+
+
+def _last_made(tx: Tx, records: Sequence[Any]) -> dict[str, datetime]:
+    """When each terminal made the last record that was posted before these, in the same batch or the one before.
+
+    So it makes no difference where one run ends and the next begins (I-25).
+    """
+    batches = {(r.terminal, r.batch - back) for r in records for back in (0, 1)}
+    newest = (
+        select(func.max(_P.c.id))
+        .where(
+            tuple_(_P.c.terminal, _P.c.batch).in_(sorted(batches)),
+            _P.c.id < records[0].id,
+            _P.c.state == POSTED,
+            ~_P.c.flags.contains("Z"),
+        )
+        .group_by(_P.c.terminal)
+    )
+    rows = tx.execute(select(_P.c.terminal, _P.c.made).where(_P.c.id.in_(newest)))
+    times = ((terminal, made_at(made)) for terminal, made in rows)
+    return {terminal: made for terminal, made in times if made is not None}
 
 
 def _closed_batches(tx: Tx, records: Sequence[Any]) -> dict[tuple[str, int], datetime]:

@@ -178,6 +178,19 @@ def test_a_terminal_clock_that_is_wrong_is_warned_about(
     assert balance(host, card) == 9500
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_record_far_out_of_order_is_warned_about_whenever_it_is_judged(
+    host: LabHost, terminal: LabTerminal, card: LabCard, together: bool
+) -> None:
+    times = ("20261128115900", "20261201090000", "20261127115800", "20261127120000")
+    for number, made in enumerate(times, 1):  # noon; a clock far ahead; a day and a minute before
+        upload(terminal, card.pay(100, terminal.psam, number, made))
+        if not together:
+            host.judge.run()
+    host.judge.run()
+    assert [flags for _, flags in found(host)] == ["", "Z", "Z", ""]
+
+
 def test_gaps_and_spending_more_than_was_loaded_are_flagged(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
