@@ -32,7 +32,7 @@ from payments.clearing_file import (
     write_file,
 )
 from payments.decisions import CONFIRMED
-from payments.judging import POSTED, made_at
+from payments.judging import POSTED, made_at, transfer_name
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.requests import PROCESSING, PURCHASE
@@ -307,4 +307,4 @@ def _name(record: Record) -> str:
     parts = (
         record.asn, record.counter, record.type, record.psam, record.terminal_counter, record.tac,
     )  # fmt: skip
-    return "pay:" + "".join(parts).lower()
+    return transfer_name("".join(parts).lower())

@@ -6,7 +6,7 @@
 ==== ================================================ ======================
 flag finding                                          posted
 ==== ================================================ ======================
-D    the same record again                            no, linked to the first
+D    the same record again; by a partner's file too   no, linked to the first
 C    same card counter, another record with good TAC  no, incident
 P    same PSAM counter again; another terminal's PSAM no, incident
 T    TAC wrong                                        no, incident
@@ -37,7 +37,7 @@ from payments.decisions import Incident
 from payments.downloads import listed_since
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
-from payments.tables import BatchRow, MerchantRow, PurchaseRow
+from payments.tables import BatchRow, MerchantRow, PurchaseRow, TransferRow
 from payments.tac_checks import check_tacs
 from payments.writing import guarded, note_incidents
 
@@ -61,6 +61,7 @@ class Facts:
     listed: dict[str, datetime] = field(default_factory=dict)
     strangers: frozenset[str] = frozenset()
     closed: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    booked: frozenset[str] = frozenset()
     last_made: dict[str, datetime] = field(default_factory=dict)
 
 
@@ -104,6 +105,8 @@ def _not_posted(record: Any, tac_good: bool, facts: Facts, profile: HostProfile)
         return str(record.flags)
     if not 0 < record.amount <= profile.parameters.purchase_fen:
         return "A"
+    if transfer_name(record.purse_key) in facts.booked:
+        return "D"
     if (record.asn, record.counter) in facts.counters:
         return "C"
     # Of one card too: the TAC covers the PSAM's counter but not the card's, so a record whose card counter
@@ -136,6 +139,7 @@ def _remarks(record: Any, facts: Facts, profile: HostProfile) -> str:
 
 
 _WORDS = {
+    "D": "a partner's file brought it before",
     "T": "TAC wrong",
     "C": "the card used this counter for another purchase",
     "P": "the PSAM used this counter for another purchase, or is another terminal's",
@@ -220,6 +224,10 @@ class Judge:
         facts.strangers = self._strangers(tx, records)
         facts.closed = _closed_batches(tx, records)
         facts.last_made = _last_made(tx, records)
+        names = [transfer_name(record.purse_key) for record in records]
+        facts.booked = frozenset(
+            tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(names)))
+        )
         return facts
 
     def _strangers(self, tx: Tx, records: Sequence[Any]) -> frozenset[str]:
@@ -267,10 +275,15 @@ class Judge:
             )  # fmt: skip
 
 
+def transfer_name(purse_key: str) -> str:
+    """What the ledger calls a purchase, whichever way it came."""
+    return f"pay:{purse_key}"
+
+
 def payment(record: Any) -> Transfer:
     """The ledger's transfer of a posted purchase, named by its purse key."""
     return Transfer(
-        f"pay:{record.purse_key}", ledger.purse(record.asn), ledger.merchant(record.merchant),
+        transfer_name(record.purse_key), ledger.purse(record.asn), ledger.merchant(record.merchant),
         record.amount, "purchase",
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from core.errors import Rejected
 from payments import exchange_files, ledger, tac_checks
@@ -20,6 +21,7 @@ from payments.clearing_file import (
     write_file,
 )
 from payments.exchange_files import FileDesk, export_day
+from payments.tables import PurchaseRow
 from tests.host_bench import LabCard, LabHost
 
 VECTORS = {
@@ -142,6 +144,29 @@ def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabH
     assert (again.again, again.returned) == (True, taken.returned)
     with host.db.read() as tx:
         assert ledger.balance(tx, "acquirer:01050000").posted == 200
+        assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
+
+
+def test_a_record_that_a_file_brought_first_is_kept_when_its_terminal_uploads_it(
+    host: LabHost,
+) -> None:
+    card, file = a_day(host)
+    terminal = host.terminal(2)
+    terminal.sign_on()
+    sold = card.pay(200, terminal.psam, 7, "20261128113000")
+    record = replace(
+        file.records[1], amount=200, tac=sold.tac.hex().upper(), counter=f"{sold.counter:04X}",
+        psam=terminal.psam.hex(), terminal_counter="00000007", made="20261128113000",
+    )  # fmt: skip
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    assert desk.take("PC_01050000_20261128_T_01.txt", write_file(header, [record])).posted == 1
+    terminal.ask(terminal.station.purchase(terminal.trace(), sold))
+    terminal.ask(terminal.purchase(card, 300))
+    assert host.judge.run() == 2  # the other record does not wait for it
+    with host.db.read() as tx:
+        rows = tx.execute(select(PurchaseRow.state, PurchaseRow.flags).order_by(PurchaseRow.id))
+        assert [tuple(row) for row in rows][1:] == [("HELD", "D"), ("POSTED", "G")]
         assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
 
 
