@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from core import events
-from core.clock import SHANGHAI, Clock
+from core.clock import SHANGHAI, Clock, business_date
 from core.db import Database, Tx
 from core.errors import Rejected
 from hsm_sim.client import Hsm
@@ -32,7 +32,7 @@ from payments.clearing_file import (
     write_file,
 )
 from payments.decisions import CONFIRMED
-from payments.judging import POSTED, made_at, transfer_name
+from payments.judging import FOREIGN, POSTED, made_at, transfer_name
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.requests import PROCESSING, PURCHASE
@@ -41,6 +41,7 @@ from payments.tac_checks import Provable, check_tacs
 
 T = TypeVar("T")
 ROWS_A_STATEMENT = 5_000
+BY_FILE = "file purchase"
 TAC_AT, BALANCE_AT = slice(46, 50), slice(50, 54)  # in a proof, its flag included (section 5)
 BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD = "01", "02", "03", "04"
 BAD_TERMINAL, LATE, BAD_COUNTER = "05", "06", "08"
@@ -106,6 +107,8 @@ def _load_record(profile: HostProfile, row: LoadRow, day: date) -> Record:
 def _purchase_record(profile: HostProfile, row: PurchaseRow, day: date) -> Record:
     raw = row.raw
     result = ACCEPTED if row.state == POSTED else LETTERS.get(row.flags[:1], BAD_CARD)
+    if row.state == FOREIGN and bytes.fromhex(row.issuer) not in profile.issuers:
+        result = ACCEPTED  # for its own centre to judge: we have no key that would prove its TAC
     return Record(
         0, f"{day:%Y%m%d}", PURCHASE, PROCESSING[PURCHASE], profile.acquirer, row.merchant,
         row.terminal, f"{row.batch:06d}", row.trace, _stamp(row.at), row.reference,
@@ -214,19 +217,15 @@ class FileDesk:
     def _results(
         self, tx: Tx, file: ClearingFile, known: Mapping[str, bool], good: Mapping[int, bool]
     ) -> list[str]:
-        names = [_name(record) for record in file.records]
         loads = _confirmed_loads(tx, file.records)
-        booked: set[str] = set()
-        for part in _blocks(names):
-            booked.update(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(part))))
+        booked = _booked(tx, file.records)
         results: list[str] = []
-        for record, name in zip(file.records, names, strict=True):
+        for record in file.records:
             result = self._result(record, known, good)
             if result == ACCEPTED and record.kind not in PURCHASES:
                 result = _load_result(record, loads.get((record.asn, int(record.counter, 16))))
             if result == ACCEPTED:
-                result = DUPLICATE if name in booked else ACCEPTED
-                booked.add(name)
+                result = booked.take(record)
             results.append(result)
         return results
 
@@ -244,17 +243,19 @@ class FileDesk:
         made = made_at(record.made)
         if made is None or self.clock.now() - made > self.profile.late:
             return LATE
-        return ACCEPTED if good.get(record.number, True) else BAD_TAC
+        if not good.get(record.number, True):
+            return BAD_TAC
+        return record.result  # what the sender itself did not accept is not booked here either
 
     def _book(self, tx: Tx, file: ClearingFile, results: Sequence[str]) -> int:
         partner = f"acquirer:{file.header.sender}"
         transfers = [
-            Transfer(_name(r), ledger.purse(r.asn.lower()), partner, r.amount, "file purchase")
+            Transfer(_name(r), ledger.purse(r.asn.lower()), partner, r.amount, BY_FILE)
             for r, result in zip(file.records, results, strict=True)
             if result == ACCEPTED and r.kind in PURCHASES
         ]
-        day = datetime.strptime(file.header.day, "%Y%m%d").date()  # noqa: DTZ007
         at = self.clock.now()
+        day = business_date(at)  # the file's own day may be closed here (11.3, L)
         return sum(ledger.post(tx, part, day, at) for part in _blocks(transfers))
 
 
@@ -262,6 +263,69 @@ def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Parts that fit one statement: a file may hold more records than a statement has places for values."""
     for at in range(0, len(items), ROWS_A_STATEMENT):
         yield items[at : at + ROWS_A_STATEMENT]
+
+
+@dataclass(frozen=True)
+class _Booked:
+    """What is booked already: names of transfers, card counters and PSAM counters that were used (11.3).
+
+    A TAC covers the PSAM's counter and not the card's, so a copy with another card counter has a good TAC.
+    """
+
+    names: set[str]
+    cards: set[tuple[str, int]]
+    psams: set[tuple[str, int]]
+
+    def take(self, record: Record) -> str:
+        """The record's result; an accepted one is booked from now on."""
+        name, card, psam = _name(record), *_counters(record)
+        if name in self.names:
+            return DUPLICATE
+        if record.kind in PURCHASES:
+            if card in self.cards:
+                return BAD_COUNTER
+            if psam in self.psams:
+                return BAD_TERMINAL
+            self.cards.add(card)
+            self.psams.add(psam)
+        self.names.add(name)
+        return ACCEPTED
+
+
+def _counters(record: Record) -> tuple[tuple[str, int], tuple[str, int]]:
+    """The card's and the PSAM's use of a counter."""
+    return (
+        (record.asn.lower(), int(record.counter, 16)),
+        (record.psam.lower(), int(record.terminal_counter, 16)),
+    )
+
+
+def _booked(tx: Tx, records: Sequence[Record]) -> _Booked:
+    found = _Booked(set(), set(), set())
+    for part in _blocks(records):
+        names = [_name(record) for record in part]
+        found.names.update(tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(names))))
+        counters = [_counters(record) for record in part if record.kind in PURCHASES]
+        card = tuple_(PurchaseRow.asn, PurchaseRow.counter)
+        psam = tuple_(PurchaseRow.psam, PurchaseRow.terminal_counter)
+        for column, used, wanted in (
+            (card, found.cards, [one for one, _ in counters]),
+            (psam, found.psams, [one for _, one in counters]),
+        ):
+            rows = tx.execute(
+                select(*column.clauses).where(column.in_(wanted), PurchaseRow.state == POSTED)
+            )
+            used.update((row[0], row[1]) for row in rows)
+        purses = sorted({ledger.purse(asn) for (asn, _), _ in counters})
+        for name in tx.scalars(
+            select(TransferRow.id).where(
+                TransferRow.debit.in_(purses), TransferRow.reason == BY_FILE
+            )
+        ):
+            key = name.removeprefix(transfer_name(""))
+            found.cards.add((key[:20], int(key[20:24], 16)))
+            found.psams.add((key[26:38], int(key[38:46], 16)))
+    return found
 
 
 def _confirmed_loads(tx: Tx, records: Sequence[Record]) -> Mapping[tuple[str, int], LoadRow]:

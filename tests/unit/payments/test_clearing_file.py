@@ -22,7 +22,7 @@ from payments.clearing_file import (
 )
 from payments.exchange_files import FileDesk, export_day
 from payments.tables import PurchaseRow
-from tests.host_bench import LabCard, LabHost
+from tests.host_bench import ISSUER, LabCard, LabHost
 
 VECTORS = {
     v["id"]: v for v in json.loads(Path("tests/vectors/iso8583.json").read_text("utf-8"))["vectors"]
@@ -145,6 +145,66 @@ def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabH
     with host.db.read() as tx:
         assert ledger.balance(tx, "acquirer:01050000").posted == 200
         assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
+
+
+def test_a_good_tac_is_booked_once_whatever_card_counter_stands_beside_it(host: LabHost) -> None:
+    """The TAC covers the PSAM's counter, not the card's (iso8583-host.md 5): by upload and by file."""
+    card, file = a_day(host)
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    own = file.records[1]
+    uploaded = replace(own, counter="0009")
+    sold = card.pay(200, bytes.fromhex("100000000109"), 7, "20261128113000")
+    good = replace(
+        own, amount=200, tac=sold.tac.hex().upper(), counter=f"{sold.counter:04X}",
+        psam="100000000109", terminal_counter="00000007", made="20261128113000",
+    )  # fmt: skip
+    card.offline -= 1
+    cloned = card.pay(300, bytes.fromhex("100000000109"), 8, "20261128113100")
+    clone = replace(
+        good, amount=300, tac=cloned.tac.hex().upper(), terminal_counter="00000008",
+        made="20261128113100",
+    )  # fmt: skip
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    first = [uploaded, good, replace(good, counter="0008"), clone]
+    taken = desk.take("PC_01050000_20261128_T_01.txt", write_file(header, first))
+    assert taken.returned is not None
+    back = read_file(taken.returned_name, taken.returned)
+    assert [(one.number, one.result) for one in back.records] == [(1, "05"), (3, "05"), (4, "08")]
+    later = replace(header, number=2)
+    second = [replace(good, counter="0007"), clone]
+    taken = desk.take("PC_01050000_20261128_T_02.txt", write_file(later, second))
+    assert (taken.bad, taken.posted) == (2, 0)
+    with host.db.read() as tx:
+        assert ledger.balance(tx, "acquirer:01050000").posted == 200
+
+
+def test_what_the_sender_did_not_accept_itself_is_not_booked(host: LabHost) -> None:
+    card, file = a_day(host)
+    sold = card.pay(200, bytes.fromhex("100000000109"), 7, "20261128113000")
+    record = replace(
+        file.records[1], amount=200, tac=sold.tac.hex().upper(), counter=f"{sold.counter:04X}",
+        psam="100000000109", terminal_counter="00000007", made="20261128113000", result="03",
+    )  # fmt: skip
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take("PC_01050000_20261128_T_01.txt", write_file(header, [record]))
+    assert taken.returned is not None
+    assert read_file(taken.returned_name, taken.returned).records[0].result == "03"
+    with host.db.read() as tx:
+        assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
+
+
+def test_a_foreign_cards_purchase_goes_out_for_its_own_centre_to_judge(host: LabHost) -> None:
+    terminal = host.terminal()
+    terminal.sign_on()
+    host.gate.strangers.add("00001000000163")
+    for serial, issuer in (("00001000000155", bytes(8)), ("00001000000163", ISSUER)):
+        card = LabCard(serial, balance=5000, issuer=issuer)
+        terminal.ask(terminal.purchase(card, 500))
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        file = read_file(*export_day(tx, host.clock, host.profile, DAY))
+    assert [record.result for record in file.records] == ["00", "04"]
 
 
 def test_a_record_that_a_file_brought_first_is_kept_when_its_terminal_uploads_it(
