@@ -20,15 +20,16 @@ from core.errors import NotFound, Rejected
 from hsm_sim.client import Hsm
 from payments import ledger, reconcile
 from payments.bank import Bank
+from payments.completed_loads import completed_loads
 from payments.judging import POSTED, RECEIVED, Judge
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.reconcile import Difference
+from payments.requests import UNLOAD
 from payments.tables import (
     ClearingDayRow,
     DifferenceRow,
     IncidentRow,
-    LoadRow,
     MerchantDayRow,
     PurchaseRow,
 )
@@ -177,11 +178,7 @@ class ClearingRun:
                 func.coalesce(func.sum(MerchantDayRow.count), 0),
             ).where(MerchantDayRow.day == day)
         ).one()  # fmt: skip
-        loads = tx.execute(
-            select(func.count(), func.coalesce(func.sum(LoadRow.amount), 0)).where(
-                LoadRow.day == day, LoadRow.state == "CONFIRMED", LoadRow.kind != "43"
-            )
-        ).one()
+        loads = [row.amount for row in completed_loads(tx, day) if row.kind != UNLOAD]
 
         def count(*where: Any) -> int:
             return tx.scalar(select(func.count()).where(*cleared, *where)) or 0
@@ -196,7 +193,7 @@ class ClearingRun:
             conflicts=count(PurchaseRow.flags.contains("C") | PurchaseRow.flags.contains("P")),
             kept=count(PurchaseRow.state == "HELD"),
             foreign=count(PurchaseRow.state == "FOREIGN"),
-            loads=int(loads[0]), loaded=int(loads[1]),
+            loads=len(loads), loaded=sum(loads),
             float_fen=sum(ledger.balances(tx, "purse").values()),
             chips_fen=sum(chips.values()), chips=len(chips),
             incidents=tx.scalar(incidents) or 0,

@@ -31,6 +31,7 @@ from payments.clearing_file import (
     returned_file,
     write_file,
 )
+from payments.completed_loads import completed_loads
 from payments.decisions import CONFIRMED
 from payments.judging import FOREIGN, POSTED, made_at, transfer_name
 from payments.ledger import Transfer
@@ -58,23 +59,18 @@ LETTERS = {
 def export_day(
     tx: Tx, clock: Clock, profile: HostProfile, day: date, number: int = 1
 ) -> tuple[str, bytes]:
-    """Name and bytes of a closed day's T file: its confirmed loads and unloads, its purchases."""
+    """Name and bytes of a closed day's T file: its completed loads and unloads, its purchases."""
     name = FileName(profile.acquirer, day, TRANSACTIONS, number)
     header = Header(
         TRANSACTIONS, profile.acquirer, profile.receiver, f"{day:%Y%m%d}", number,
         _stamp(clock.now()),
     )  # fmt: skip
-    loads = tx.scalars(
-        select(LoadRow)
-        .where(LoadRow.day == day, LoadRow.state == CONFIRMED)
-        .order_by(LoadRow.reference)
-    )
     purchases = tx.scalars(
         select(PurchaseRow)
         .where(PurchaseRow.cleared == day, PurchaseRow.state != "REPEATED")
         .order_by(PurchaseRow.id)
     )
-    records = [_load_record(profile, row, day) for row in loads]
+    records = [_load_record(profile, row, day) for row in completed_loads(tx, day)]
     records += [_purchase_record(profile, row, day) for row in purchases]
     return str(name), write_file(header, records)
 

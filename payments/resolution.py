@@ -11,6 +11,7 @@ from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
 from core.money import fee
 from payments import ledger
+from payments.completed_loads import LATE_PREFIX, LATE_PROOF
 from payments.decisions import (
     CONFIRMED,
     REVERSED,
@@ -70,7 +71,7 @@ def _book_again(tx: Tx, clock: Clock, row: LoadRow) -> None:
     """The promise was voided and the bank paid back, yet the card was credited: the difference is in suspense."""
     at = clock.now()
     transfer = Transfer(
-        f"late:{row.key}", ledger.SUSPENSE, ledger.purse(row.asn), row.amount, "late proof"
+        LATE_PREFIX + row.key, ledger.SUSPENSE, ledger.purse(row.asn), row.amount, LATE_PROOF
     )
     ledger.post(tx, [transfer], business_date(at), at)
 

@@ -9,12 +9,10 @@ from dataclasses import astuple, dataclass
 from datetime import date
 from typing import Self
 
-from sqlalchemy import select
-
 from core.clock import SHANGHAI
 from core.db import Tx
 from payments.columns import LineFault, join, number_of, signed, split, unsigned
-from payments.decisions import CONFIRMED
+from payments.completed_loads import completed_loads
 from payments.limits import HostProfile
 from payments.matrix import BANK_KINDS
 from payments.requests import PROCESSING, UNLOAD
@@ -115,19 +113,11 @@ def write_com(profile: HostProfile, rows: Sequence[LoadRow]) -> bytes:
 
 
 def export_com(tx: Tx, profile: HostProfile, day: date, number: int = 1) -> tuple[str, bytes]:
-    """Name and bytes of a day's file: the confirmed loads and unloads whose money went through the bank.
+    """Name and bytes of a day's file: the completed loads and unloads whose money went through the bank.
 
     The name ``IND<yymmdd><nn>COM`` is the network's; the digits behind it differ by edition `[unconfirmed]`.
     """
-    rows = tx.scalars(
-        select(LoadRow)
-        .where(
-            LoadRow.day == day,
-            LoadRow.state == CONFIRMED,
-            LoadRow.kind.in_((*sorted(BANK_KINDS), UNLOAD)),
-        )
-        .order_by(LoadRow.reference)
-    ).all()
+    rows = [row for row in completed_loads(tx, day) if row.kind in BANK_KINDS | {UNLOAD}]
     return f"IND{day:%y%m%d}{number:02d}COM", write_com(profile, rows)
 
 

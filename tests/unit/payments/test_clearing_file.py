@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from core.errors import Rejected
 from payments import exchange_files, ledger, tac_checks
+from payments import requests as r
 from payments.clearing_file import (
     EOL,
     LENGTH,
@@ -21,7 +22,9 @@ from payments.clearing_file import (
     write_file,
 )
 from payments.exchange_files import FileDesk, export_day
+from payments.purse_data import PurseAnswer
 from payments.tables import PurchaseRow
+from payments.unionpay_files import export_com, read_com
 from tests.host_bench import ISSUER, LabCard, LabHost
 
 VECTORS = {
@@ -115,6 +118,27 @@ def test_a_closed_day_goes_out_with_everything_its_tacs_cover(host: LabHost) -> 
         again = export_day(tx, host.clock, host.profile, DAY)[1]
     assert again == write_file(file.header, file.records)
     assert card.balance == file.sums.net == 3650
+
+
+def test_a_load_goes_out_on_the_day_its_money_moved(host: LabHost) -> None:
+    """Asked for before midnight and proven after it: in one file, and in the report of that day."""
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    request, asked = terminal.load_request(card, 700, r.LOAD)
+    answer = terminal.ask(request)
+    proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
+    host.clock.advance(timedelta(days=1))
+    before = host.clearing.close(DAY)
+    terminal.sign_on()
+    terminal.confirm(request, answer, proof)
+    after = host.clearing.close(DAY + timedelta(days=1))
+    assert [(one.loads, one.loaded) for one in (before, after)] == [(0, 0), (1, 700)]
+    with host.db.read() as tx:
+        days = [DAY, DAY + timedelta(days=1)]
+        files = [read_file(*export_day(tx, host.clock, host.profile, day)) for day in days]
+        lines = [len(read_com(export_com(tx, host.profile, day)[1])) for day in days]
+    assert [file.sums.load_fen for file in files] == [0, 700]
+    assert lines == [0, 1]
 
 
 def test_a_partners_file_is_booked_once_and_its_bad_records_come_back(host: LabHost) -> None:
