@@ -23,6 +23,7 @@ from payments.decisions import (
 from payments.judging import payment
 from payments.ledger import Transfer
 from payments.matrix import BANK_KINDS
+from payments.requests import UNLOAD
 from payments.tables import IncidentRow, LoadRow, MerchantRow, PurchaseRow
 from payments.writing import move_loads, order_bank
 
@@ -54,12 +55,15 @@ def decide_load(tx: Tx, clock: Clock, key: str, happened: bool, who: Deciders, r
     after = CONFIRMED if happened else REVERSED
     voided = row.reason == TAKEN_BACK  # its promise was taken back before the proof came
     money = "" if voided else ledger.COMPLETED if happened else ledger.VOIDED
-    kind, reference, amount = row.kind, row.reference, row.amount
+    orders = []
+    if happened and row.kind == UNLOAD:  # the card was debited: its holder is paid now (7.6)
+        orders.append(BankOrder(row.reference, "credit", row.amount, row.account))
+    elif not happened and not voided and row.kind in BANK_KINDS:
+        orders.append(BankOrder(row.reference, "reverse", row.amount))
     if voided and happened:
         _book_again(tx, clock, row)
     move_loads(tx, clock, [LoadMove(key, UNRESOLVED, after, "two people", money)], day, at)
-    if not happened and not voided and kind in BANK_KINDS:
-        order_bank(tx, [BankOrder(reference, "reverse", amount)], at)
+    order_bank(tx, orders, at)
     events.append(
         tx, clock, "purse.load_decided", key, actor=who.first, second=who.second, state=after,
         reason=reason,
@@ -68,11 +72,12 @@ def decide_load(tx: Tx, clock: Clock, key: str, happened: bool, who: Deciders, r
 
 
 def _book_again(tx: Tx, clock: Clock, row: LoadRow) -> None:
-    """The promise was voided and the bank paid back, yet the card was credited: the difference is in suspense."""
-    at = clock.now()
-    transfer = Transfer(
-        LATE_PREFIX + row.key, ledger.SUSPENSE, ledger.purse(row.asn), row.amount, LATE_PROOF
-    )
+    """The promise was voided, yet the card did it. What the bank was paid back for a load stands in suspense; an
+    unload's promise is made again, for nobody was paid yet.
+    """
+    at, purse = clock.now(), ledger.purse(row.asn)
+    debit, credit = (purse, ledger.BANK) if row.kind == UNLOAD else (ledger.SUSPENSE, purse)
+    transfer = Transfer(LATE_PREFIX + row.key, debit, credit, row.amount, LATE_PROOF)
     ledger.post(tx, [transfer], business_date(at), at)
 
 

@@ -100,6 +100,34 @@ def test_a_broken_promise_that_is_accepted_stands_in_suspense(
         assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance == 5000
 
 
+@pytest.mark.parametrize("taken_back", [False, True])
+@pytest.mark.parametrize("happened", [True, False])
+def test_an_unload_that_two_people_believe_is_paid_to_its_account(
+    host: LabHost, terminal: LabTerminal, happened: bool, taken_back: bool
+) -> None:
+    card = LabCard("00001000000147")
+    terminal.load(card, 9000)
+    request, asked = terminal.load_request(card, 5000, r.UNLOAD)
+    answer = terminal.ask(request)
+    given = PurseAnswer.parse(answer.octets(58))
+    if taken_back:
+        terminal.ask(reversal(request, "98"))
+        proof = card.finish(asked, given)
+    else:
+        proof = unknown_outcome(asked, given.date, given.time)
+    terminal.confirm(request, answer, proof)
+    with host.db.write() as tx:
+        key = tx.scalars(select(LoadRow.key).where(LoadRow.state == "UNRESOLVED")).one()
+        resolution.decide_load(tx, host.clock, key, happened, TWO, "the card was read")
+    host.authorizer.forward_orders()
+    paid = 5000 if happened else 0
+    assert host.bank.accounts.get(ACCOUNT, ACCOUNT_FEN) - ACCOUNT_FEN == paid
+    with host.db.read() as tx:
+        assert ledger.balance(tx, ledger.purse(card.asn.hex())) == ledger.Balance(9000 - paid, 0)
+        assert ledger.balance(tx, ledger.BANK).posted == paid
+        assert ledger.balance(tx, ledger.SUSPENSE).posted == 0
+
+
 def test_two_people_pay_or_refuse_a_kept_purchase(host: LabHost, terminal: LabTerminal) -> None:
     card = LabCard("00001000000147", balance=90_000)
     for amount, counter in ((30_001, 1), (30_002, 2)):
