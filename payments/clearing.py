@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -19,7 +19,7 @@ from core.db import Database, Tx
 from core.errors import NotFound, Rejected
 from hsm_sim.client import Hsm
 from payments import ledger, reconcile
-from payments.bank import Bank
+from payments.bank import Bank, BankLine
 from payments.completed_loads import completed_loads
 from payments.judging import POSTED, RECEIVED, Judge
 from payments.ledger import Transfer
@@ -107,9 +107,9 @@ class ClearingRun:
         Judge(self.db, self.clock, self.hsm, self.masters, self.profile, self.gate).run(limit)
         with self.db.write() as tx:
             self._settle(tx, day, limit)
-        lines = self.bank.check_file(day) if self.bank is not None else None
+        files = self._check_files(day)
         with self.db.write() as tx:
-            found = self._differences(tx, day, chips or {}, lines)
+            found = self._differences(tx, day, chips or {}, files)
             report = self._report(tx, day, limit, chips or {}, found)
             self._finish(tx, day, report, found)
         return report
@@ -157,13 +157,23 @@ class ClearingRun:
             update(PurchaseRow).where(*mine, PurchaseRow.state != RECEIVED).values(cleared=day)
         )
 
+    def _check_files(self, day: date) -> tuple[list[BankLine], list[BankLine]] | None:
+        """The bank's lines of the day, and of the next one so far."""
+        if self.bank is None:
+            return None
+        return self.bank.check_file(day), self.bank.check_file(day + timedelta(days=1))
+
     def _differences(
-        self, tx: Tx, day: date, chips: Mapping[str, int], lines: Any
+        self,
+        tx: Tx,
+        day: date,
+        chips: Mapping[str, int],
+        files: tuple[list[BankLine], list[BankLine]] | None,
     ) -> list[Difference]:
         found = reconcile.ledger_differences(tx) + reconcile.card_differences(tx, chips)
         found += reconcile.open_loads(tx) + reconcile.terminal_differences(tx)
-        if lines is not None:
-            found += reconcile.bank_differences(tx, lines, day)
+        if files is not None:
+            found += reconcile.bank_differences(tx, files[0], day, files[1])
         return found
 
     def _report(

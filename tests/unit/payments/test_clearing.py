@@ -11,6 +11,7 @@ from payments import frames, ledger, messages
 from payments import requests as r
 from payments.field_parts import KindTotal, Totals
 from payments.purse_data import PurchaseEvidence, PurseAnswer
+from payments.requests import reversal
 from payments.tables import (
     BatchRow,
     BlacklistEntryRow,
@@ -343,6 +344,63 @@ def test_the_bank_that_took_too_much_is_found(host: LabHost, terminal: LabTermin
     terminal.load(card, 2000, r.LOAD)
     report = host.clearing.close(DAY, {card.asn.hex(): card.balance})
     assert report.unexplained == 1
+
+
+def test_a_load_around_midnight_is_no_difference_on_either_day(
+    host: LabHost, terminal: LabTerminal
+) -> None:
+    """The host's day is that of the request, the bank's that of the debit; and it is given back a day later."""
+    card = LabCard("00001000000155")
+    host.clock.advance(timedelta(hours=12, seconds=-1))
+    host.bank.delay = lambda _: host.clock.advance(timedelta(seconds=2))
+    request, _ = terminal.load_request(card, 2000, r.LOAD)
+    assert terminal.ask(request).response == "00"
+    assert terminal.sign_on().response == "00"
+    host.bank.delay = None
+    assert host.bank.check_file(DAY) == []
+    assert host.clearing.close(DAY).unexplained == 0
+    host.clock.advance(timedelta(days=1))
+    terminal.sign_on()
+    assert terminal.ask(reversal(request, "98")).response == "00"
+    host.bank.down = True
+    host.authorizer.forward_orders()
+    assert host.clearing.close(DAY + timedelta(days=1)).unexplained == 0
+    host.bank.down = False
+    host.authorizer.forward_orders()
+    assert host.clearing.close(DAY + timedelta(days=2)).unexplained == 0
+    assert host.bank.net_debited() == 0
+
+
+def test_what_the_bank_has_not_been_told_yet_is_explained(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 500, r.UNLOAD)
+    request, _ = terminal.load_request(card, 2000, r.LOAD)
+    terminal.ask(request)
+    terminal.ask(reversal(request, "98"))
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        rows = tx.scalars(select(DifferenceRow).where(DifferenceRow.kind == "bank"))
+        found = {(row.amount, row.reason, row.explained) for row in rows}
+    assert found == {
+        (500, "the bank has not been told yet to pay it", True),
+        (2000, "the bank has not been told yet to give it back", True),
+    }
+
+
+def test_money_the_bank_gave_back_or_paid_unasked_or_not_at_all_is_found(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 2000, r.LOAD)
+    terminal.load(card, 500, r.UNLOAD)
+    (debit,) = host.bank.check_file(DAY)
+    host.bank.reverse(debit.reference)
+    host.bank.credit = lambda *_: None  # type: ignore[method-assign]  # says yes and does nothing
+    host.authorizer.forward_orders()
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        rows = tx.scalars(select(DifferenceRow).where(DifferenceRow.kind == "bank"))
+        assert sorted((row.amount, row.explained) for row in rows) == [(-2000, False), (500, False)]
 
 
 def test_a_payment_to_an_account_without_its_unload_is_found(
