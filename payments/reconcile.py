@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import String, cast, func, select
 
 from core.clock import SHANGHAI
 from core.db import Tx
@@ -18,7 +18,7 @@ from payments.bank import BankLine
 from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED
 from payments.matrix import BANK_KINDS
 from payments.requests import UNLOAD
-from payments.tables import BankOrderRow, BatchRow, LoadRow, PurchaseRow
+from payments.tables import BankOrderRow, BatchRow, IncidentRow, LoadRow, PurchaseRow
 from payments.writing import WAITING
 
 DEBIT, REVERSE, CREDIT = "debit", "reverse", "credit"
@@ -118,9 +118,21 @@ def open_loads(tx: Tx) -> list[Difference]:
 
 
 def terminal_differences(tx: Tx) -> list[Difference]:
-    """Batches that were closed although terminal and host did not agree (12.4)."""
+    """Batches that were closed although terminal and host did not agree (12.4), until two people have looked."""
+    seen = (
+        select(IncidentRow.id)
+        .where(
+            IncidentRow.kind.in_(("batch-different", "batch-full")),
+            IncidentRow.subject
+            == BatchRow.terminal.concat("/").concat(cast(BatchRow.number, String)),
+            IncidentRow.open.is_(False),
+        )
+        .exists()
+    )
     rows = tx.scalars(
-        select(BatchRow).where(BatchRow.state == "DIFFERENT").order_by(BatchRow.terminal)
+        select(BatchRow)
+        .where(BatchRow.state == "DIFFERENT", ~seen)
+        .order_by(BatchRow.terminal, BatchRow.number)
     )
     return [
         Difference(

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from core.errors import NotFound, Rejected
-from payments import frames, ledger, messages
+from payments import frames, ledger, messages, resolution
 from payments import requests as r
 from payments.field_parts import KindTotal, Totals
 from payments.purse_data import PurchaseEvidence, PurseAnswer
@@ -282,6 +282,14 @@ def test_after_three_unequal_ends_the_batch_goes_to_people(
     assert incidents(host) == ["batch-different"]
     report = host.clearing.close(DAY, {card.asn.hex(): card.balance})
     assert (report.differences, report.unexplained) == (1, 1)
+    host.clock.advance(timedelta(days=1))
+    assert host.clearing.close(DAY + timedelta(days=1)).unexplained == 1  # nobody has looked yet
+    with host.db.write() as tx:
+        number = tx.scalars(select(IncidentRow.id)).one()
+        two = resolution.Deciders("Chen", "Li")
+        resolution.close_incident(tx, host.clock, number, two, "the terminal was reset")
+    host.clock.advance(timedelta(days=1))
+    assert host.clearing.close(DAY + timedelta(days=2)).differences == 0
 
 
 def test_beyond_999_the_totals_by_type_decide(
