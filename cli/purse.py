@@ -1,13 +1,15 @@
-"""``citycard purse``: what the ledger and the host know of one card."""
+"""``citycard purse``: what the ledger and the host know of one card, and what two people must decide."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import output
 from cli.office import DEFAULT_DATA, Data, Json, opened
 
-app = typer.Typer(no_args_is_help=True, help="One purse: state and statement. 电子钱包查询。")
+app = typer.Typer(
+    no_args_is_help=True, help="One purse, and what two people decide. 电子钱包查询与裁定。"
+)
 Serial = Annotated[str, typer.Argument(help="Card serial (14 digits) or ASN (20 digits).")]
 ASN_PREFIX = "000000"
 
@@ -77,6 +79,76 @@ def statement(
     return 0
 
 
+@app.command("kept")
+def kept(data: Data = DEFAULT_DATA, as_json: Json = False) -> int:
+    """Purchases that were received but not posted, with the number `decide-purchase` asks for. 挂起消费。"""
+    from core.money import format_yuan
+    from payments.purse_view import kept_purchases
+
+    with opened(data) as city, city.db.read() as tx:
+        rows: list[dict[str, Any]] = [
+            {"number": str(row.id), "asn": row.asn, "amount_fen": row.amount, "flags": row.flags,
+             "made": row.made, "terminal": row.terminal, "merchant": row.merchant,
+             "tac_good": row.tac_good}
+            for row in kept_purchases(tx)
+        ]  # fmt: skip
+    if as_json:
+        output.json_object({"schema": "citycard/purse-kept/1", "purchases": rows})
+        return 0
+    for row in rows:
+        proof = "TAC good" if row["tac_good"] else "TAC wrong"
+        output.result(
+            f"{row['number']:>6}  {row['flags']:<4} {row['asn']}  {format_yuan(row['amount_fen']):>10}  "
+            f"{row['made']}  {row['terminal']}  {proof}"
+        )
+    return 0
+
+
+@app.command("incidents")
+def incidents(
+    closed: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 1000,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """What people must look at, with the bytes that show it in JSON. 异常事件。"""
+    from payments import purse_view
+
+    with opened(data) as city, city.db.read() as tx:
+        rows = [
+            {"number": str(row.id), "kind": row.kind, "subject": row.subject, "detail": row.detail,
+             "evidence": row.evidence.hex().upper(), "day": row.day.isoformat(), "open": row.open}
+            for row in purse_view.incidents(tx, closed, limit)
+        ]  # fmt: skip
+    if as_json:
+        output.json_object({"schema": "citycard/purse-incidents/1", "incidents": rows})
+        return 0
+    for row in rows:
+        mark = "" if row["open"] else "  [closed]"
+        output.result(
+            f"{row['number']:>6}  {row['day']}  {row['kind']:<22} {row['subject']}: {row['detail']}{mark}"
+        )
+    return 0
+
+
+@app.command("close-incident")
+def close_incident(
+    number: Annotated[int, typer.Argument(help="The incident's number, from `incidents`.")],
+    who: As,
+    second: With,
+    reason: Reason,
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """Two people have looked at an incident. 关闭异常事件。"""
+    from payments import resolution
+
+    deciders = resolution.Deciders(who, second)
+    with opened(data) as city, city.db.write() as tx:
+        resolution.close_incident(tx, city.clock, number, deciders, reason)
+    return _decided(str(number), "CLOSED", as_json)
+
+
 @app.command("decide-load")
 def decide_load(
     key: Annotated[str, typer.Argument(help="The load's key, from the clearing report.")],
@@ -98,7 +170,7 @@ def decide_load(
 
 @app.command("decide-purchase")
 def decide_purchase(
-    number: Annotated[int, typer.Argument(help="The purchase's number.")],
+    number: Annotated[int, typer.Argument(help="The purchase's number, from `kept`.")],
     pay: Annotated[bool, typer.Option("--pay/--refuse", help="Pay the merchant or not.")],
     who: As,
     second: With,

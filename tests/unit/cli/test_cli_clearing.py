@@ -147,8 +147,24 @@ def test_two_people_decide_and_one_does_not(run: Run) -> None:
     assert run("purse", "decide-purchase", "2", "--pay", *alone, exit_code=4)["code"] == (
         "PURSE-TWO-PERSONS"
     )
+    (waiting,) = run("purse", "kept")["purchases"]
+    assert (waiting["number"], waiting["flags"], waiting["amount_fen"]) == ("2", "T", 200)
+    assert "TAC wrong" in run("purse", "kept", as_json=False)
     assert run("purse", "decide-purchase", "2", "--refuse", *two)["state"] == "HELD"
+    assert run("purse", "kept")["purchases"] == []
     again = run("purse", "decide-purchase", "2", "--pay", *two, exit_code=3)
     assert again["code"] == "PURSE-DECIDED"
     missing = run("purse", "decide-load", "no-such-load", "--happened", *two, exit_code=3)
     assert missing["code"] == "PURSE-LOAD"
+
+
+def test_an_incident_is_shown_with_its_evidence_until_two_people_have_looked(run: Run) -> None:
+    (wrong,) = run("purse", "incidents")["incidents"]
+    assert (wrong["kind"], wrong["open"], wrong["evidence"][:4]) == (
+        "purchase-t", True, b"TA".hex(),
+    )  # fmt: skip
+    assert "TAC wrong: 200 fen" in run("purse", "incidents", as_json=False)
+    two = ("--as", "clerk", "--with", "auditor", "--reason", "a card of the test bench")
+    assert run("purse", "close-incident", wrong["number"], *two)["state"] == "CLOSED"
+    assert run("purse", "incidents")["incidents"] == []
+    assert run("purse", "incidents", "--all")["incidents"][0]["open"] is False
