@@ -229,6 +229,58 @@ def take(
     return output.EXIT_NO if taken.bad else 0
 
 
+@app.command("compare")
+def compare(
+    file: Annotated[
+        Path, typer.Argument(help="A bank's check file DZ_XYK_..., under its own name.")
+    ],
+    data: Data = DEFAULT_DATA,
+    as_json: Json = False,
+) -> int:
+    """A bank's check file beside our closed day: every difference with its reason. 银行对账。
+
+    Nothing is changed. Exit 1: a difference is unexplained.
+    """
+    from core.money import format_yuan
+    from payments import check_file
+    from payments.clearing import read_report
+    from payments.limits import HostProfile
+
+    day = check_file.check_day(file.name, HostProfile())
+    with opened(data) as city, city.db.read() as tx:
+        read_report(tx, day)
+        found = check_file.compare(tx, day, file.read_bytes())
+    theirs, ours = (sum(one.amount for one in side) for side in (found.theirs, found.ours))
+    if as_json:
+        rows = [
+            {"reference": one.reference, "amount_fen": one.amount, "code": one.code,
+             "reason_en": one.texts[0], "reason_zh": one.texts[1], "explained": one.explained}
+            for one in found.differences
+        ]  # fmt: skip
+        output.json_object(
+            {"schema": "citycard/clearing-compare/1", "day": day.isoformat(), "bank": len(found.theirs),
+             "bank_fen": theirs, "ours": len(found.ours), "ours_fen": ours,
+             "unexplained": found.unexplained, "differences": rows}
+        )  # fmt: skip
+        return output.EXIT_NO if found.unexplained else 0
+    chinese = output.language() == "zh"
+    head = (
+        f"{day}：银行{len(found.theirs)}笔{format_yuan(theirs)}元，本方{len(found.ours)}笔"
+        f"{format_yuan(ours)}元；差异{len(found.differences)}笔，未说明{found.unexplained}笔"
+        if chinese
+        else f"{day}: bank {len(found.theirs)} loads, {format_yuan(theirs)} yuan; ours "
+        f"{len(found.ours)}, {format_yuan(ours)}; differences {len(found.differences)}, unexplained "
+        f"{found.unexplained}"
+    )
+    output.result(head)
+    for one in found.differences:
+        mark = ("" if chinese else " [explained]") if one.explained else ""
+        output.result(
+            f"  {one.reference}  {format_yuan(one.amount):>12}  {one.texts[chinese]}{mark}"
+        )
+    return output.EXIT_NO if found.unexplained else 0
+
+
 @app.command("check")
 def check(
     file: Annotated[Path, typer.Argument(help="A clearing file, under its own name.")],

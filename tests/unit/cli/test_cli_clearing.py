@@ -99,6 +99,31 @@ def test_a_day_as_the_card_networks_file(run: Run, tmp_path: Path) -> None:
     assert (len(line), end, found["schema"]) == (299, b"", "citycard/clearing-file/1")
 
 
+def test_a_banks_check_file_beside_our_day(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(
+        run("clearing", "export", "--day", DAY, "--form", "dz", "--out", str(tmp_path))["file"]
+    )
+    same = run("clearing", "compare", str(file))
+    assert (same["bank"], same["ours_fen"], same["differences"]) == (1, 5000, [])
+    (reference, *_) = file.read_bytes().split(b"\r\n")[1].split(b"|")
+    file.write_bytes(b"0|0\r\n")
+    found = run("clearing", "compare", str(file), exit_code=1)
+    (one,) = found["differences"]
+    assert (one["reference"], one["amount_fen"]) == (reference.decode(), -5000)
+    assert (one["code"], one["reason_zh"]) == ("missing", "银行无此笔圈存")
+    monkeypatch.setenv("CITYCARD_LANG", "zh")
+    words = run("clearing", "compare", str(file), exit_code=1, as_json=False)
+    assert "银行0笔0.00元，本方1笔50.00元" in words
+    monkeypatch.setenv("CITYCARD_LANG", "en")
+    words = run("clearing", "compare", str(file), exit_code=1, as_json=False)
+    assert "the bank does not have our load" in words
+    assert (
+        run("clearing", "compare", str(tmp_path / "DZ.txt"), exit_code=7)["code"] == "FILE-REFUSED"
+    )
+
+
 def test_a_partners_file_is_taken_once_and_its_bad_records_come_back(
     run: Run, city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,17 @@ import pytest
 from sqlalchemy import select
 
 from core.clock import business_date
+from core.errors import Rejected
 from hsm_sim import mac
 from payments import requests as r
-from payments.check_file import export_check_file, read_check_file
+from payments.check_file import (
+    check_day,
+    compare,
+    export_check_file,
+    read_check_file,
+    write_check_file,
+)
+from payments.clearing_file import FileFault
 from payments.columns import LineFault
 from payments.messages import SPEC
 from payments.switch_messages import SwitchFault, SwitchHeader, SwitchMessage
@@ -136,6 +146,51 @@ def test_a_banks_check_file_is_what_the_bank_was_debited(tmp_path: Path) -> None
     ):  # fmt: skip
         with pytest.raises(LineFault, match=where):
             read_check_file(raw.replace(old, new, 1))
+    host.close()
+
+
+def test_a_banks_check_file_is_compared_reference_by_reference(tmp_path: Path) -> None:
+    host = LabHost(Keys(tmp_path))
+    terminal, card = host.terminal(), LabCard("00001000000147")
+    terminal.sign_on()
+    for amount in (5000, 300, 700, 900):
+        terminal.load(card, amount, r.LOAD)
+    gone, _ = terminal.load_request(card, 1100, r.LOAD)
+    taken_back = terminal.ask(gone).text(37)
+    terminal.ask(r.reversal(gone, "98"))
+    host.bank.plan.append("refuse:51")
+    broke = terminal.ask(terminal.load_request(card, 1200, r.LOAD)[0]).text(37)
+    day = business_date(host.clock.now())
+    with host.db.read() as tx:
+        name, own = export_check_file(tx, host.profile, day)
+        assert compare(tx, check_day(name, host.profile), own).differences == ()
+        first, second, third, fourth = read_check_file(own)
+        theirs = [
+            second, second, replace(third, amount=701), replace(fourth, terminal="99999999"),
+            replace(first, reference=taken_back, amount=1100),
+            replace(first, reference=broke, amount=1200),
+            replace(first, reference="633399999999"),
+        ]  # fmt: skip
+        found = compare(tx, day, write_check_file(theirs))
+        assert {one.reference: (one.amount, one.code) for one in found.differences} == {
+            first.reference: (-5000, "missing"), second.reference: (300, "twice"),
+            third.reference: (1, "amount"), fourth.reference: (0, "card"),
+            taken_back: (1100, "not-told"), broke: (1200, "declined"),
+            "633399999999": (5000, "unknown"),
+        }  # fmt: skip
+        assert (len(found.differences), found.unexplained) == (7, 6)
+        later = [compare(tx, day + timedelta(days=days), own) for days in (1, 2)]
+        assert [{one.code for one in each.differences} for each in later] == [
+            {"day-before"}, {"other-day"},
+        ]  # fmt: skip
+    host.authorizer.forward_orders()
+    with host.db.read() as tx:
+        codes = {one.code for one in compare(tx, day, write_check_file(theirs)).differences}
+    assert "given-back" in codes
+    with pytest.raises(FileFault, match="name"):
+        check_day(name.replace("1128", "1131"), host.profile)
+    with pytest.raises(Rejected, match="FILE-RECEIVER"):
+        check_day(name.replace("48880001", "48880002"), host.profile)
     host.close()
 
 
