@@ -156,17 +156,20 @@ def export(
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> int:
-    """A closed day as our 279-character file, with digest, or as a partner's. 导出清算文件。"""
+    """A closed day as our 279-character file, with digest, or as a partner's. 导出清算文件。
+
+    Ours is made once when the day is over, and stays as it is.
+    """
     from payments.check_file import export_check_file
     from payments.clearing import read_report
-    from payments.exchange_files import export_day
+    from payments.day_file import day_file
     from payments.limits import HostProfile
     from payments.unionpay_files import export_com
 
-    with opened(data) as city, city.db.read() as tx:
+    with opened(data) as city, city.db.write() as tx:
         read_report(tx, _day(day))
         if form is Form.PCF:
-            name, raw = export_day(tx, city.clock, HostProfile(), _day(day))
+            name, raw = day_file(tx, city.clock, HostProfile(), _day(day))
         elif form is Form.COM:
             name, raw = export_com(tx, HostProfile(), _day(day))
         else:
@@ -184,7 +187,7 @@ def export(
 
 @app.command("take")
 def take(
-    file: Annotated[Path, typer.Argument(help="A partner's T file, under its own name.")],
+    file: Annotated[Path, typer.Argument(help="A partner's T or E file, under its own name.")],
     certificates: Certificates,
     slots: Slots,
     hsm_port: HsmPort,
@@ -196,7 +199,8 @@ def take(
 ) -> int:
     """Check and book a partner's file; bad records go back in an E file. 接收清算文件。
 
-    Taken twice it changes nothing and gives the same E file. Exit 1: a record was bad.
+    Each record of ours that an E file brings back becomes an incident (`citycard purse incidents`). Taken twice a
+    file changes nothing and gives the same E file. Exit 1: a record was bad.
     """
     from payments.exchange_files import FileDesk
     from runtime.purse_host import HostSetup, purse_host

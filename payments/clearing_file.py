@@ -97,6 +97,12 @@ class Record:
     flags: str
     random: str
 
+    @property
+    def purse_key(self) -> str:
+        """Key of 11.3, as an upload has it: ASN, card counter, type, PSAM, its counter, TAC."""
+        parts = (self.asn, self.counter, self.type, self.psam, self.terminal_counter, self.tac)
+        return "".join(parts).lower()
+
     def line(self) -> str:
         """The record's 279 characters."""
         values = [

@@ -20,8 +20,10 @@ from hsm_sim.client import Hsm
 from payments import ledger
 from payments.clearing_file import (
     ACCEPTED,
+    ADJUSTMENTS,
     LENGTH,
     PURCHASES,
+    RETURNED,
     TRANSACTIONS,
     ClearingFile,
     FileName,
@@ -37,6 +39,7 @@ from payments.judging import FOREIGN, POSTED, made_at, transfer_name
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.requests import PROCESSING, PURCHASE
+from payments.returned_files import note_returned
 from payments.tables import ClearingFileRow, LoadRow, PurchaseRow, TransferRow
 from payments.tac_checks import Provable, check_tacs
 
@@ -163,12 +166,13 @@ class FileDesk:
     bulk: bool = False
 
     def take(self, name: str, raw: bytes) -> Taken:
-        """Check and book a T file. Raises FileFault (nothing was taken), Rejected FILE-KIND, FILE-RECEIVER, the
-        HSM's errors.
+        """Check and book a T file, or note what an E file says of our records.
+
+        Raises FileFault (nothing was taken), Rejected FILE-KIND, FILE-RECEIVER, the HSM's errors.
         """
         file = read_file(name, raw)
-        if file.header.kind != TRANSACTIONS:
-            raise Rejected("FILE-KIND", "only files of transactions are booked", file=name)
+        if file.header.kind == ADJUSTMENTS:
+            raise Rejected("FILE-KIND", "adjustments are decided by people", file=name)
         if file.header.receiver != self.profile.acquirer:
             receiver = file.header.receiver
             raise Rejected("FILE-RECEIVER", "another's file", file=name, receiver=receiver)
@@ -178,8 +182,10 @@ class FileDesk:
         with self.db.read() as tx:
             row = tx.get(ClearingFileRow, key)
             if row is not None:
-                return Taken(name, row.records, row.bad, 0, row.returned, True)
+                return Taken(name, row.records, row.bad, 0, row.content, True)
             known = self._known_cards(tx, file.records)
+        if file.header.kind == RETURNED:
+            return self._take_returned(name, file)
         # Of a card that is not ours no key can be derived, and nothing is proven: such a record is 04 anyway.
         purchases = [provable(r) for r in file.records if _has_tac(r) and self._ours(r, known)]
         good = check_tacs(self.hsm, self.masters, purchases, self.bulk)
@@ -188,19 +194,30 @@ class FileDesk:
             posted = self._book(tx, file, results)
             returned = returned_file(file, results, _stamp(self.clock.now()))
             bad = sum(result != ACCEPTED for result in results) + len(file.broken)
-            tx.add(
-                ClearingFileRow(
-                    sender=key[0], day=key[1], kind=key[2], number=key[3], digest=key[4],
-                    records=len(results) + len(file.broken), bad=bad, returned=returned,
-                    at=self.clock.now(),
-                )
-            )  # fmt: skip
-            tx.flush()
-            events.append(
-                tx, self.clock, "purse.file_taken", name, records=len(results), bad=bad,
-                digest=file.digest,
-            )  # fmt: skip
+            self._note(tx, name, file, bad, returned)
         return Taken(name, len(results) + len(file.broken), bad, posted, returned, False)
+
+    def _take_returned(self, name: str, file: ClearingFile) -> Taken:
+        with self.db.write() as tx:
+            bad = note_returned(tx, self.clock, file)
+            self._note(tx, name, file, bad, None)
+        return Taken(name, len(file.records) + len(file.broken), bad, 0, None, False)
+
+    def _note(self, tx: Tx, name: str, file: ClearingFile, bad: int, content: bytes | None) -> None:
+        """Once and for all: the same file changes nothing more."""
+        header = file.header
+        tx.add(
+            ClearingFileRow(
+                sender=header.sender, day=header.day, kind=header.kind, number=header.number,
+                digest=file.digest, records=len(file.records) + len(file.broken), bad=bad,
+                content=content, at=self.clock.now(),
+            )
+        )  # fmt: skip
+        tx.flush()
+        events.append(
+            tx, self.clock, "purse.file_taken", name, records=len(file.records), bad=bad,
+            digest=file.digest,
+        )  # fmt: skip
 
     def _known_cards(self, tx: Tx, records: Sequence[Record]) -> Mapping[str, bool]:
         asns = sorted({record.asn.lower() for record in records})
@@ -363,8 +380,5 @@ def provable(record: Record) -> Provable:
 
 
 def _name(record: Record) -> str:
-    """A record's name: the purse key of 11.3. A purchase's transfer is called so, as an upload has it."""
-    parts = (
-        record.asn, record.counter, record.type, record.psam, record.terminal_counter, record.tac,
-    )  # fmt: skip
-    return transfer_name("".join(parts).lower())
+    """A purchase's transfer is called so, whichever way it came."""
+    return transfer_name(record.purse_key)

@@ -348,7 +348,7 @@ class ClearingDayRow(Table):
 
 
 class ClearingFileRow(Table):
-    """A clearing file that was made or taken in: taking it twice changes nothing (I-28)."""
+    """A clearing file that we made (`content`) or took in, once (I-28): then `content` is the E file it got."""
 
     __tablename__ = "purse_clearing_file"
 
@@ -359,7 +359,7 @@ class ClearingFileRow(Table):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     records: Mapped[int] = mapped_column(Integer)
     bad: Mapped[int] = mapped_column(Integer)
-    returned: Mapped[bytes | None] = mapped_column(LargeBinary)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
     at: Mapped[datetime] = mapped_column(Instant)
 
 

@@ -19,11 +19,13 @@ from payments.clearing_file import (
     FileFault,
     FileName,
     read_file,
+    returned_file,
     write_file,
 )
+from payments.day_file import day_file
 from payments.exchange_files import FileDesk, export_day
 from payments.purse_data import PurseAnswer
-from payments.tables import PurchaseRow
+from payments.tables import IncidentRow, LoadRow, PurchaseRow
 from payments.unionpay_files import export_com, read_com
 from tests.host_bench import ISSUER, LabCard, LabHost
 
@@ -286,6 +288,58 @@ def test_a_load_in_a_partners_file_must_be_the_one_we_confirmed(host: LabHost) -
     ]  # fmt: skip
     with host.db.read() as tx:
         assert ledger.balance(tx, "acquirer:01050000") == ledger.Balance(0, 0)
+
+
+def _back(file: ClearingFile, results: list[str]) -> tuple[str, bytes]:
+    """Our own file's records as a partner returns them."""
+    raw = returned_file(file, results, "20261129080000")
+    assert raw is not None
+    return "PC_01050000_20261128_E_01.txt", raw
+
+
+def test_records_of_ours_that_come_back_are_shown_once_and_move_nothing(host: LabHost) -> None:
+    card, file = a_day(host)
+    load, purchase = file.records
+    stranger = replace(purchase, number=3, counter="0009")
+    name, raw = _back(replace(file, records=(load, purchase, stranger)), ["08", "01", "02"])
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take(name, raw)
+    assert (taken.records, taken.bad, taken.posted, taken.again) == (3, 3, 0, False)
+    assert taken.returned is None
+    again = desk.take(name, raw)
+    assert (again.bad, again.again) == (3, True)
+    with host.db.read() as tx:
+        rows = tx.scalars(select(IncidentRow).order_by(IncidentRow.id)).all()
+        assert [row.kind for row in rows] == [
+            "record-returned", "record-returned", "returned-unknown",
+        ]  # fmt: skip
+        assert tx.get(LoadRow, rows[0].subject) is not None
+        assert rows[1].subject == tx.scalars(select(PurchaseRow.purse_key)).one()
+        assert rows[1].detail == (
+            "result 01 TAC: 1350 fen, record 2 of 20261128 file 01 to 01050000"
+        )
+        assert rows[1].evidence == replace(purchase, result="01").line().encode()
+        assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
+
+
+def test_adjustments_are_for_people(host: LabHost) -> None:
+    _, file = a_day(host)
+    header = replace(file.header, kind="A", sender="01050000", receiver="48880001")
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    with pytest.raises(Rejected, match="FILE-KIND"):
+        desk.take("PC_01050000_20261128_A_01.txt", write_file(header, file.records))
+
+
+def test_our_file_of_a_day_that_is_over_is_made_once(host: LabHost) -> None:
+    """Whenever it is asked for it has one digest, so that no partner takes it twice."""
+    a_day(host)
+    made = []
+    for hours in (1, 23, 24):  # the day is not over; it is; a day later
+        host.clock.advance(timedelta(hours=hours))
+        with host.db.write() as tx:
+            made.append(day_file(tx, host.clock, host.profile, DAY))
+    assert made[0] != made[1] == made[2]
+    assert read_file(*made[2]).header.made == "20261129120000"
 
 
 def test_a_kind_nobody_knows_is_a_wrong_form_and_books_nothing(host: LabHost) -> None:
