@@ -20,6 +20,7 @@ from sqlalchemy import select
 from core.db import Tx
 from core.errors import NotFound
 from core.money import format_yuan
+from payments.clearing import read_report
 from payments.tables import MerchantDayRow, MerchantRow, PurchaseRow
 
 FONT_FOLDERS = ("/usr/share/fonts/opentype/noto", "/usr/share/fonts/noto-cjk")
@@ -56,13 +57,14 @@ class MerchantReport:
 
 
 def merchant_report(tx: Tx, day: date, merchant: str) -> MerchantReport:
-    """The report of a closed day. Raises NotFound CLEARING-MERCHANT when nothing was cleared for it."""
-    row = tx.get(MerchantDayRow, (day, merchant))
+    """The report of a closed day, also of one without sales. Raises NotFound CLEARING-MERCHANT, CLEARING-DAY."""
     who = tx.get(MerchantRow, merchant)
-    if row is None or who is None:
-        raise NotFound(
-            "CLEARING-MERCHANT", "nothing cleared", merchant=merchant, day=day.isoformat()
-        )
+    if who is None:
+        raise NotFound("CLEARING-MERCHANT", "no such merchant", merchant=merchant)
+    read_report(tx, day)
+    row = tx.get(MerchantDayRow, (day, merchant))
+    if row is None:
+        return MerchantReport(day, merchant, who.name, 0, 0, 0, 0, ())
     sales = tx.scalars(
         select(PurchaseRow)
         .where(

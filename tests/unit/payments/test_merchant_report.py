@@ -1,7 +1,7 @@
 """A merchant's day on paper and as a table, a purse's view, and the explained message: nothing secret in any."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,8 @@ def test_a_merchants_day_is_the_same_bytes_every_time(tmp_path: Path) -> None:
         report = merchant_report(tx, DAY, MERCHANT)
         with pytest.raises(NotFound, match="CLEARING-MERCHANT"):
             merchant_report(tx, DAY, "000000000000000")
+        with pytest.raises(NotFound, match="CLEARING-DAY"):
+            merchant_report(tx, DAY + timedelta(days=1), MERCHANT)
         shown = view(tx, card.asn.hex())
         with pytest.raises(NotFound, match="PURSE-UNKNOWN"):
             view(tx, "0" * 20)
@@ -42,6 +44,19 @@ def test_a_merchants_day_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     assert as_pdf(report).startswith(b"%PDF")
     assert (shown.posted_fen, shown.pending_fen, shown.counter, shown.open_loads) == (3650, 0, 1, 0)
     assert [(e.step, e.amount) for e in lines] == [("P", 5000), ("C", 5000), ("S", -1350)]
+    host.close()
+
+
+def test_a_day_without_sales_is_a_report_too(tmp_path: Path) -> None:
+    host = LabHost(Keys(tmp_path))
+    host.clearing.close(DAY)
+    with host.db.read() as tx:
+        report = merchant_report(tx, DAY, MERCHANT)
+    assert (report.name, report.count, report.paid, report.sales) == ("Bakery", 0, 0, ())
+    assert as_csv(report).decode("utf-8-sig").splitlines()[1] == (
+        f"2026-11-28,,,,0,0.00,0.00,0.00,{MERCHANT}"
+    )
+    assert as_pdf(report).startswith(b"%PDF")
     host.close()
 
 
