@@ -78,13 +78,15 @@ class Claim:
     kinds: Totals | None
 
     def agrees(self, held: Totals) -> bool:
-        """Equal sums and counts; beyond 999 the totals by type decide (12.1)."""
-        if self.kinds is not None:
-            ours = {k: t for k, t in held.kinds.items() if t.count}
-            theirs = {k: t for k, t in self.kinds.kinds.items() if t.count}
-            return ours == theirs
+        """Equal sums and counts in 48 and, if they came, totals by type: beyond 999 only these tell (12.1)."""
         ours48 = parse_field48(held.field48())
-        return (ours48.debit, ours48.credit) == (self.sums.debit, self.sums.credit)
+        if (ours48.debit, ours48.credit) != (self.sums.debit, self.sums.credit):
+            return False
+        if self.kinds is None:
+            return True
+        ours = {k: t for k, t in held.kinds.items() if t.count}
+        theirs = {k: t for k, t in self.kinds.kinds.items() if t.count}
+        return ours == theirs
 
 
 def settle(tx: Tx, clock: Clock, request: Request, reference: str) -> Decision:

@@ -302,6 +302,18 @@ def test_beyond_999_the_totals_by_type_decide(
     assert answer.text(48)[30] == "2"
 
 
+def test_sums_and_totals_by_type_must_both_agree(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.ask(terminal.purchase(card, 200))
+    right, wrong = totals([10_000], [200]), totals([10_000], [300])
+    message = terminal.station.settlement(terminal.trace(), right)
+    lying = messages.Message.of("0500", {**message.fields, 48: wrong.field48()})
+    assert terminal.ask(lying).text(48)[30] == "2"
+    assert terminal.settle(wrong).text(48)[30] == "2"
+    assert terminal.settle(right).text(48)[30] == "1"
+
+
 # ---- closing
 
 
