@@ -20,7 +20,7 @@ from payments.terminal_sales import SalesDesk
 
 MakeMessage = Callable[[], Message]
 
-EQUAL = 1
+EQUAL, NOT_EQUAL = 1, 2
 END_TRIES = 3
 EXCHANGE_TRIES = 3
 COUNT_DIFFERS = "95"
@@ -84,7 +84,9 @@ class BatchDesk:
         batch = session.batch
         totals = self.totals(batch)
         trace = session.trace()
-        answer = self._asked(lambda: session.station().settlement(trace, totals))
+        answer = self._asked(
+            lambda: session.station().settlement(trace, totals), also=(COUNT_DIFFERS,)
+        )
         if session.batch != batch:  # a sign-on on the way: the host has closed the batch without us
             raise Unavailable("TERM-SILENT", "the host opened another batch: settle again")
         result = _result(answer)
@@ -153,8 +155,10 @@ class BatchDesk:
 
 
 def _result(answer: Message) -> int:
-    """The domestic result digit of 0510; 95 and anything unreadable count as "not equal"."""
+    """The domestic result digit of 0510; 95 and anything unreadable count as "not equal" (12.1)."""
+    if answer.response == COUNT_DIFFERS:
+        return NOT_EQUAL
     try:
         return parse_field48(answer.text(48)).domestic
     except PartFault:
-        return 2
+        return NOT_EQUAL

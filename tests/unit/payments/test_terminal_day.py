@@ -38,6 +38,14 @@ def test_a_day_that_differs_is_uploaded_under_the_old_numbers(bench: Bench) -> N
     assert len(bench.host.purchases) == 1
 
 
+def test_a_host_that_answers_95_to_the_totals_means_not_equal(bench: Bench) -> None:
+    loaded(bench)
+    bench.terminal.pay(250)
+    bench.host.codes["0500201"] = "95"
+    settled = bench.terminal.settle()
+    assert (settled.result, settled.details, settled.differences) == (2, 2, False)
+
+
 def test_a_wrong_count_repeats_the_upload_three_times_and_then_lets_go(bench: Bench) -> None:
     loaded(bench)
     bench.host.result, bench.host.count_lies = 2, 3
