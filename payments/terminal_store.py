@@ -123,8 +123,9 @@ class TerminalStore:
 
     def check_room(self) -> None:
         """Rejected TERM-STORE-FULL from 90 % of the capacity: off-line sales stop, nothing is thrown away."""
-        if len(self.purchases) >= SALES_STOP:
-            raise Rejected("TERM-STORE-FULL", "upload the batch first", records=len(self.purchases))
+        held = sum(not entry.settled for entry in self.purchases.values())
+        if held >= SALES_STOP:
+            raise Rejected("TERM-STORE-FULL", "settle the batch first", records=held)
 
     # -- numbers ------------------------------------------------------------------------------------
 

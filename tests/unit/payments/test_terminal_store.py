@@ -136,6 +136,8 @@ def test_sales_stop_before_the_store_is_full(
     store.put_purchase(purchase(2))
     with pytest.raises(Rejected, match="TERM-STORE-FULL"):
         store.check_room()
+    store.put_purchase(replace(purchase(1), settled=True))  # of a closed batch: only its id is kept
+    store.check_room()
 
 
 def test_closing_a_batch_keeps_what_still_waits(tmp_path: Path) -> None:
