@@ -30,11 +30,13 @@ SUSPENDED = 4
 
 @dataclass(frozen=True)
 class SaleRules:
-    """What parameters say of off-line sales (7.8): tags 83, 84, 87, 88."""
+    """What parameters say of off-line sales (7.8): tags 83, 84, 87, 88; before any came, what the host's are by
+    itself: a sale above its largest is not paid (11.3, A).
+    """
 
     upload_records: int = 10
     upload_after: timedelta = timedelta(minutes=30)
-    largest: int = 100_000
+    largest: int = 30_000
     oldest_list: timedelta = OLDEST_LIST
 
 
@@ -77,18 +79,18 @@ class SalesDesk:
         """Debit `amount` fen from the card on the reader; with `capp` records a composite purchase.
 
         `sale` is the cashier's own id: the same one never charges twice. Returns the paid entry. With nothing
-        debited it raises Rejected (TERM-LISTED, TERM-CARD-STATUS, TERM-LIST-OLD, TERM-AMOUNT, TERM-STORE-FULL,
-        TERM-CAPP, PURSE-OTHER-CARD, ChipError 9401 not enough money); OutcomeUnknown PURSE-PENDING: present
-        the same card again.
+        debited it raises Rejected (TERM-SALE-USED: for another amount, TERM-LISTED, TERM-CARD-STATUS,
+        TERM-LIST-OLD, TERM-AMOUNT, TERM-STORE-FULL, TERM-CAPP, PURSE-OTHER-CARD, ChipError 9401 not enough
+        money); OutcomeUnknown PURSE-PENDING: present the same card again.
         """
         store = self.session.store
         known = store.sale(sale)
         if known is not None and known.spent:
-            return known
+            return _paid(known, amount)
         recovered = self.settle_card(card)
         for entry in recovered:
             if entry.spent and entry.sale == sale:
-                return entry
+                return _paid(entry, amount)
         if not 0 <= amount <= self.rules.largest:
             raise Rejected("TERM-AMOUNT", f"{amount} fen", largest=self.rules.largest)
         store.check_room()
@@ -242,6 +244,14 @@ class Journal:
             self.last = replace(self.last, told=False, batch=0, trace=0)
         # OPENED is written without sync: nothing irreversible was sent, and PENDING follows at once.
         store.put_purchase(self.last, sync=record.status is not PurchaseStatus.OPENED)
+
+
+def _paid(entry: PurchaseEntry, amount: int) -> PurchaseEntry:
+    """A sale that is asked for again. Rejected TERM-SALE-USED when it was for another amount."""
+    paid = entry.record.amount
+    if paid != amount:
+        raise Rejected("TERM-SALE-USED", f"not {amount} fen", sale=entry.sale, amount=paid)
+    return entry
 
 
 def evidence(entry: PurchaseEntry) -> PurchaseEvidence:

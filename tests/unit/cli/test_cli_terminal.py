@@ -106,7 +106,7 @@ def test_a_card_pulled_before_the_debit_was_not_charged(folder: Path) -> None:
 
 
 def test_a_script_stops_at_the_first_fault_with_its_exit_code(folder: Path) -> None:
-    code, steps = run(folder, "insert CARD\npay 999.00\nbalance\n")
+    code, steps = run(folder, "insert CARD\npay 299.00\nbalance\n")
     assert code == 3
     assert [step["step"] for step in steps] == ["insert", "pay"]
     assert steps[-1]["code"] == "CHIP-9401"

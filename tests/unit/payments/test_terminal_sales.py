@@ -11,8 +11,10 @@ from cardos.status import SW
 from core.errors import EvidenceMismatch, Rejected, Unavailable
 from payments.capp import LOCKED, CappRecord, read_capp
 from payments.field_parts import ListPage, black_entry
+from payments.limits import Parameters
 from payments.purse import open_purse
 from payments.purse_records import OutcomeUnknown
+from payments.terminal_sales import SaleRules
 from tests.unit.payments.purse_bench import tac_of_purchase
 from tests.unit.payments.terminal_bench import Bench, Hand, permit
 from tests.unit.payments.terminal_deeds import DEBIT, balance, loaded, losing, wish
@@ -195,6 +197,22 @@ def test_a_sale_stays_paid_after_the_batch_is_closed(bench: Bench) -> None:
     assert bench.terminal.pay(250, "till-1").settled
     assert balance(card) == 4_750
     assert bench.terminal.settle().totals.kinds == {}
+
+
+def test_a_sales_id_is_of_one_amount(bench: Bench) -> None:
+    """Whoever gives goods for 9 yuan must not be told that a sale of 2.50 is paid."""
+    card = loaded(bench)
+    bench.terminal.pay(250, "till-1")
+    with pytest.raises(Rejected, match="TERM-SALE-USED"):
+        bench.terminal.pay(900, "till-1")
+    assert balance(card) == 4_750
+
+
+def test_before_any_parameters_a_terminal_sells_no_more_than_its_host_pays(bench: Bench) -> None:
+    loaded(bench, 50_000)
+    assert SaleRules().largest == Parameters().purchase_fen
+    with pytest.raises(Rejected, match="TERM-AMOUNT"):
+        bench.terminal.pay(Parameters().purchase_fen + 1)
 
 
 def test_a_listed_card_does_not_pay(bench: Bench) -> None:
