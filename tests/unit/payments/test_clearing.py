@@ -292,7 +292,7 @@ def test_after_three_unequal_ends_the_batch_goes_to_people(
     assert host.clearing.close(DAY + timedelta(days=2)).differences == 0
 
 
-def test_beyond_999_the_totals_by_type_decide(
+def test_a_claim_of_the_same_sum_and_another_count_is_unequal(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
     claim = Totals({"36": KindTotal(1000, 1000), "41": KindTotal(1, 10_000)})

@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from payments import messages
 from payments import requests as r
-from payments.field_parts import Totals, field60
+from payments.field_parts import KindTotal, Totals, field60, parse_field48
 from payments.messages import Message
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
+from payments.settlement import Claim
 from payments.tables import BatchRow, IncidentRow, LoadRow, TerminalRow
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
@@ -170,6 +171,21 @@ def test_a_request_does_not_say_the_result_of_its_settlement(terminal: LabTermin
     told = changed(message, {48: Totals({}).field48(domestic=1)})
     assert terminal.ask(told).response == "30"
     assert terminal.settle(Totals({})).response == "00"
+
+
+def test_field_48_must_be_right_whatever_the_totals_by_type_say(terminal: LabTerminal) -> None:
+    message = terminal.station.settlement(terminal.trace(), Totals({}))
+    claimed = Totals({"41": KindTotal(1, 100)}).field48()
+    answer = terminal.ask(changed(message, {48: claimed}))
+    assert (answer.response, answer.text(48)) == ("00", f"{claimed[:30]}2{claimed[31:61]}1")
+
+
+def test_from_999_on_the_totals_by_type_decide() -> None:
+    held, more = (Totals({"36": KindTotal(count, 5000)}) for count in (1000, 1001))
+    assert held.field48() == more.field48()
+    assert Claim(parse_field48(more.field48()), None).agrees(held)
+    assert Claim(parse_field48(held.field48()), held).agrees(held)
+    assert not Claim(parse_field48(more.field48()), more).agrees(held)
 
 
 def test_on_a_new_day_even_an_unknown_function_is_told_to_sign_on(
