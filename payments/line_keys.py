@@ -90,11 +90,11 @@ def keys_to_try(terminal: Any) -> list[MacKey]:
     return [MacKey(token, terminal.mac_profile) for token in tokens if token]
 
 
-def new_keys(terminal: Any, with_track: bool) -> MakeWorkKeys:
-    """HSM `50`: PIK, MAK and perhaps a track key, wrapped with scheme X, with 8-digit check values."""
+def new_keys(terminal: Any) -> MakeWorkKeys:
+    """HSM `50`: PIK, MAK and track key, wrapped with scheme X, with 8-digit check values."""
     return MakeWorkKeys(
         terminal.tmk,
-        str(MASK_TPK | MASK_TAK | (MASK_TEK if with_track else 0)),
+        str(MASK_TPK | MASK_TAK | MASK_TEK),
         mac_algorithm="D1" if terminal.single_mak else "T2",
     )
 
@@ -105,5 +105,5 @@ def still_waiting(terminal: Any, now: datetime) -> bool:
 
 
 def field_62_of(keys: tuple[WorkKey, ...]) -> bytes:
-    """Field 62 of the answer, 40 bytes, or 60 with a track key."""
+    """Field 62 of the answer, 60 bytes with the track key last."""
     return field_62(keys)

@@ -20,7 +20,7 @@ from payments.matrix import Task
 from payments.tables import TerminalRow
 
 DOUBLE, WITH_TRACK = "003", "004"
-TRACK_KEYS_LENGTH = 60
+WITHOUT_TRACK_BYTES = 40  # of field 62: the track key and its check value come last
 NEW_SETS_PER_MINUTE = 60
 MAX_PEERS = 10_000
 _log = structlog.get_logger("purse.host")
@@ -51,7 +51,10 @@ class SignOnBrake:
 
 
 def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
-    """0800 / 003 or 004: a waiting key set, the same again while an unused one is young."""
+    """0800 / 003 or 004: a waiting key set, the same again while an unused one is young (I-11).
+
+    Every set is made with a track key, so that a stranger's 004 cannot replace the set that a 003 was given.
+    """
     message, terminal = request.message, request.terminal
     if message.function not in (DOUBLE, WITH_TRACK):
         return refuse("40", store=False)
@@ -65,20 +68,19 @@ def sign_on(request: Request, desk: Desk, may_make: Callable[[], bool]) -> Rule:
     batch = batch_fill.open_batch(terminal, request.at)
     told = partial(Decision, "00", store=False, incidents=batch.incidents)
     fields = {37: desk.references(), 60: f"00{batch.number:06d}{message.text(60)[8:]}"}
-    with_track = message.function == WITH_TRACK
-    fits = (len(terminal.waiting_keys) == TRACK_KEYS_LENGTH) is with_track
-    if terminal.waiting_mak and fits and line_keys.still_waiting(terminal, request.at):
+    given = slice(None if message.function == WITH_TRACK else WITHOUT_TRACK_BYTES)
+    if terminal.waiting_mak and line_keys.still_waiting(terminal, request.at):
         noted = _set(terminal.number, **_day_begins(request))
-        return told(fields={**fields, 62: terminal.waiting_keys}, also=(noted, *batch.also))
+        return told(fields={**fields, 62: terminal.waiting_keys[given]}, also=(noted, *batch.also))
     if not may_make():
         return refuse("91", store=False)
     try:
-        keys = yield line_keys.new_keys(terminal, with_track)
+        keys = yield line_keys.new_keys(terminal)
     except CityError as error:
         return refuse(response_of(error), store=False)
     wrapped = line_keys.field_62_of(keys)
     made = _new_set(keys[0].token, keys[1].token, wrapped, request)
-    return told(fields={**fields, 62: wrapped}, also=(made, *batch.also))
+    return told(fields={**fields, 62: wrapped[given]}, also=(made, *batch.also))
 
 
 def _new_set(pik: str, mak: str, wrapped: bytes, request: Request) -> Callable[[Tx], None]:

@@ -69,6 +69,20 @@ def test_a_lost_sign_on_answer_does_not_lock_the_terminal_out(
     assert messages.parse(host.authorizer.answer(terminal.sealed(request)) or b"").response == "A0"
 
 
+@pytest.mark.parametrize(("ours", "strangers"), [("003", "004"), ("004", "003")])
+def test_another_kind_of_sign_on_does_not_replace_the_waiting_set(
+    host: LabHost, card: LabCard, ours: str, strangers: str
+) -> None:
+    terminal = host.terminal()
+    given = terminal.sign_on(function=ours).octets(62)
+    other = terminal.sign_on(take=False, function=strangers).octets(62)
+    assert given[:40] == other[:40]
+    assert {len(given), len(other)} == {40, 60}
+    assert (
+        terminal.load(card, 1000).response == "00"
+    )  # the first message under the real sign-on's keys
+
+
 def test_a_waiting_set_grows_old(host: LabHost, terminal: LabTerminal) -> None:
     first = terminal.sign_on(take=False)
     host.clock.advance(timedelta(minutes=11))
