@@ -11,6 +11,7 @@ from payments.limits import HostProfile
 from payments.loads import Desk
 from payments.matrix import Task
 from payments.messages import Message
+from payments.requests import PURCHASE
 from payments.work import Act, Reply, Work
 
 KEY_REUSES_ALARM = 3
@@ -21,30 +22,39 @@ def refusal(work: Work, request: Request, profile: HostProfile) -> Decision | No
     """Why this request is not worked on; None when it may be."""
     message, terminal = request.message, request.terminal
     if terminal.merchant != message.merchant or not terminal.merchant_open:
-        return refuse("03", store=False)
+        return _refused(
+            request, "03", "merchant-refused", "evidence under an unknown or closed merchant"
+        )
     if work.fault is not None:
-        return refuse("30", store=False)
+        return _refused(
+            request, "30", "advice-broken", f"evidence in a message whose {work.fault.reason}"
+        )
     if not terminal.open:
-        return _closed_terminal(work, request)
+        return _refused(request, "58", "closed-terminal", "evidence of a closed terminal")
     free = work.task in matrix.WITHOUT_MAC or work.task is Task.SIGN_OFF
     if not free and network.day_is_over(terminal.signed_on, request.day):
         return refuse("77", store=False, requirement=frames.SIGN_ON_AGAIN)
     if work.task is None:
-        return refuse("40", store=False)
+        return _refused(request, "40", "advice-broken", "evidence in a message of no known type")
     unsealed = network.may_come_plain(terminal, work.task)
     wrong = matrix.wrong_field(work.task, message, profile.parameters.no_pin_fen, unsealed)
-    if wrong is not None or message.text(49) not in ("", "156"):
-        return refuse("30", store=False)
+    if wrong is None and message.text(49) not in ("", "156"):
+        wrong = 49
+    if wrong is not None:
+        return _refused(
+            request, "30", "advice-broken", f"evidence in a message whose field {wrong} is wrong"
+        )
     return None
 
 
-def _closed_terminal(work: Work, request: Request) -> Decision:
-    """58, but what it holds as evidence is kept."""
-    if work.task not in matrix.ADVICES:
-        return refuse("58", store=False)
-    raw = request.message.octets(58) or request.message.octets(62)
-    seen = Incident("closed-terminal", request.key, "evidence of a closed terminal", raw)
-    return refuse("58", seen, store=False)
+def _refused(request: Request, response: str, kind: str, detail: str) -> Decision:
+    """A refusal; what an advice holds as evidence is kept, since the terminal may throw it away now."""
+    message = request.message
+    raw = message.octets(58) or message.octets(62)
+    advice = message.mti in matrix.ADVICE_MTI or message.kind == PURCHASE
+    if not advice or not raw:
+        return refuse(response, store=False)
+    return refuse(response, Incident(kind, request.key, detail, raw), store=False)
 
 
 def wrong_batch(task: Task, message: Message, terminal: Any) -> Decision | None:

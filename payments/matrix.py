@@ -42,6 +42,7 @@ ONLINE_KINDS = LOAD_KINDS | {r.UNLOAD}
 BANK_KINDS = frozenset({r.LOAD, r.OTHER_LOAD})
 IRREVERSIBLE = frozenset({r.BALANCE, r.PURCHASE})  # the card paid, or nothing moved
 ADVICES = frozenset({Task.CONFIRM, Task.REVERSE, Task.PURCHASE, Task.DETAIL})
+ADVICE_MTI = frozenset({"0220", "0320", "0400"})
 WITHOUT_MAC = frozenset({Task.SIGN_ON, Task.ECHO})
 # Without a MAC in the public dialects, with one here, unless the terminal's row says otherwise (6.1).
 MANAGEMENT = frozenset(

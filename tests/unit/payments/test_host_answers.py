@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import structlog.testing
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from payments import messages
 from payments import requests as r
@@ -14,7 +14,7 @@ from payments.messages import Message
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
 from payments.settlement import Claim
-from payments.tables import BatchRow, IncidentRow, LoadRow, TerminalRow
+from payments.tables import BatchRow, IncidentRow, LoadRow, MerchantRow, TerminalRow
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
 FOUR = {11, 41, 42, 60}
@@ -195,6 +195,49 @@ def test_on_a_new_day_even_an_unknown_function_is_told_to_sign_on(
     host.clock.advance(timedelta(days=1))
     strange = changed(message, {60: field60("22", terminal.batch)})
     assert terminal.ask(strange).response == "77"
+
+
+# ---- evidence in advices that are refused
+
+
+def kept(host: LabHost) -> list[tuple[str, bytes]]:
+    with host.db.read() as tx:
+        rows = tx.execute(select(IncidentRow.kind, IncidentRow.evidence)).all()
+        return [(row.kind, row.evidence) for row in rows if row.kind != "balance-above-ledger"]
+
+
+@pytest.mark.parametrize("wrong", [{49: "840"}, {39: "00"}])
+def test_a_purchase_with_a_wrong_field_is_30_and_its_evidence_is_kept(
+    host: LabHost, terminal: LabTerminal, card: LabCard, wrong: dict[int, str | bytes]
+) -> None:
+    purchase = terminal.purchase(card, 200)
+    assert terminal.ask(changed(purchase, wrong)).response == "30"
+    assert kept(host) == [("advice-broken", purchase.octets(58))]
+
+
+def test_a_confirmation_of_another_type_is_40_and_its_evidence_is_kept(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    request, asked = terminal.load_request(card, 5000)
+    answer = terminal.ask(request)
+    proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
+    confirmation = terminal.station.confirmation(
+        terminal.trace(), request, answer.text(37), proof, answer.text(13)
+    )
+    assert terminal.ask(changed(confirmation, {3: "600000"})).response == "40"
+    assert kept(host) == [("advice-broken", bytes(proof))]
+
+
+def test_a_closed_merchant_is_03_and_its_evidence_is_kept(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    load, _ = terminal.load_request(card, 500)
+    purchase = terminal.purchase(card, 200)
+    with host.db.write() as tx:
+        tx.execute(update(MerchantRow).values(open=False))
+    assert terminal.ask(load).response == "03"
+    assert terminal.ask(purchase).response == "03"
+    assert kept(host) == [("merchant-refused", purchase.octets(58))]
 
 
 # ---- reversals of what is no load
