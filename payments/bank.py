@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from core.clock import Clock, business_date
 from core.errors import Rejected, Unavailable
+from payments.responses import APPROVALS
 
 SILENCE_SECONDS = 15
 MAX_FAULTS = 1000
@@ -25,7 +26,9 @@ NO_MONEY, NO_ACCOUNT, WRONG_PIN, NO_SUCH_DEBIT = "51", "14", "55", "25"
 
 
 class BankRefusal(Rejected):
-    """The bank says no; `response` is field 39."""
+    """The bank says no, or nothing clear; `response` is field 39. An approval with a defect (A2, A4, A5, A6) that
+    an adapter hands on as a refusal counts as what it is.
+    """
 
     def __init__(self, response: str) -> None:
         super().__init__("BANK-REFUSED", f"the bank answered {response}", response=response)
@@ -87,7 +90,7 @@ class SimulatedBank:
     `plan` names faults for the next debits, in order: ``ok``, ``silent`` (nothing done), ``late`` (done, answer
     lost), ``refuse:51``, ``wrong`` (one fen more is taken). `down` refuses everything until it is False.
     `delay` is called before each debit: a test's barrier, or a sleep for a slow bank. `answers`: what the bank
-    always says of an account, a code of field 39 (``68`` silent, ``91`` down, others a refusal).
+    always says of an account, a code of field 39 (``68`` silent, ``91`` down, an approval, else a refusal).
     """
 
     def __init__(
@@ -129,6 +132,8 @@ class SimulatedBank:
             if fault.startswith("refuse:"):
                 raise BankRefusal(fault.removeprefix("refuse:"))
             self._take(reference, account, amount + (fault == "wrong"), pin)
+            if fault.startswith("done:"):
+                raise BankRefusal(fault.removeprefix("done:"))
             if fault == "late":
                 raise BankSilent("BANK-SILENT", "the answer was lost", reference=reference)
         return f"{int(reference[-6:]) % 1_000_000:06d}"
@@ -175,7 +180,7 @@ class SimulatedBank:
             raise BankSilent("BANK-SILENT", "no answer for this account")
         if response == BankDown.response_code:
             raise BankDown("BANK-DOWN", "the bank cannot be reached for this account")
-        if response is not None:
+        if response is not None and response not in APPROVALS:
             raise BankRefusal(response)
 
     def check_file(self, day: date) -> list[BankLine]:

@@ -51,9 +51,13 @@ from payments.purse_data import (
     PurseRequest,
     factor_of,
 )
+from payments.responses import APPROVALS
 
 COMPLETE, VOID = ledger.COMPLETED, ledger.VOIDED
 AWAY = "91"  # the HSM cannot be asked now: nothing is kept, the same request may come again
+
+# No answer, a fault, and a switch that had no answer of the issuer's: the debit may have been made.
+DOUBTFUL = frozenset({"68", "96", "98"})
 
 
 @dataclass(frozen=True)
@@ -226,12 +230,9 @@ def _issue(
     plain: dict[int, Value | None],
 ) -> Decision:
     """tx2: the bank has answered. MAC2 is in `fields` alone, and is forgotten when it declined."""
-    if bank.response == "00":
+    if bank.response in APPROVALS:
         return Decision("00", fields, moves=(LoadMove(row["key"], HELD, ISSUED, ""),))
-    if bank.response in (
-        "68",
-        "96",
-    ):  # it may have been done: undo it there, however long that takes
+    if bank.response in DOUBTFUL:  # undo it there, however long that takes
         move = LoadMove(row["key"], HELD, REVERSED, "bank silent", VOID)
         order = BankOrder(row["reference"], "reverse", row["amount"])
         return Decision(bank.response, plain, moves=(move,), orders=(order,))

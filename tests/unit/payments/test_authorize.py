@@ -230,6 +230,27 @@ def test_a_silent_bank_is_68_and_undone_there(
     assert (host.bank.net_debited(), purse(host, card)) == (0, ledger.Balance(0, 0))
 
 
+def test_an_issuer_that_gave_no_answer_may_have_debited_and_is_undone(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    host.bank.plan.append("done:98")
+    answer = terminal.ask(terminal.load_request(card, 5000, r.LOAD)[0])
+    assert (answer.response, 58 in answer) == ("98", False)
+    assert host.bank.net_debited() == 5000
+    assert host.authorizer.forward_orders() == 1
+    assert (host.bank.net_debited(), states(host)) == (0, ["REVERSED"])
+
+
+@pytest.mark.parametrize("code", ["A2", "A4", "A5", "A6"])
+def test_an_approval_with_a_defect_is_an_approval(
+    host: LabHost, terminal: LabTerminal, card: LabCard, code: str
+) -> None:
+    host.bank.plan.append(f"done:{code}")
+    answer = terminal.ask(terminal.load_request(card, 5000, r.LOAD)[0])
+    assert (answer.response, 58 in answer) == ("00", True)
+    assert (host.bank.net_debited(), states(host)) == (5000, ["ISSUED"])
+
+
 def test_a_bank_that_is_down_is_91_and_its_orders_wait(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:

@@ -21,6 +21,7 @@ NOW = datetime.fromisoformat("2026-11-28T09:15:30+08:00")
 EXAMPLE = json.loads(Path("examples/purse-lab/lab.json").read_text("utf-8"))
 SHUT = "898000000000002"
 SILENT, DOWN, WRONG_PIN = "6200000000000681", "6200000000000911", "6200000000000551"
+DEFECT = "6200000000000002"
 LISTED, ASLEEP, BLOCKED = "00005180000000", "00005180000001", "00005180000002"
 SETUP: dict[str, Any] = {
     **EXAMPLE,
@@ -34,7 +35,7 @@ SETUP: dict[str, Any] = {
     "merchants": [{"number": SHUT, "open": False}],
     "refused": {"000000" + ASLEEP: "62"},
     "blocked": ["000000" + BLOCKED],
-    "bank": {SILENT: "68", DOWN: "91", WRONG_PIN: "55"},
+    "bank": {SILENT: "68", DOWN: "91", WRONG_PIN: "55", DEFECT: "A2"},
     "parameters": {"no_pin_fen": 100_000},
     "limits": {"card_day_count": 3, "batch_messages": 900_000},
     "blacklists": [
@@ -70,14 +71,15 @@ def terminal(lab: RunningLab, index: int) -> LabTerminal:
 
 
 @pytest.mark.parametrize(
-    ("account", "code"), [(SILENT, "68"), (DOWN, "91"), (WRONG_PIN, "55"), ("62000000000000", "00")]
+    ("account", "code"),
+    [(SILENT, "68"), (DOWN, "91"), (WRONG_PIN, "55"), (DEFECT, "00"), ("62000000000000", "00")],
 )
 def test_a_bank_that_always_says_the_same_of_an_account(
     lab: RunningLab, account: str, code: str
 ) -> None:
     one = terminal(lab, 0)
     card = LabCard(account[-14:])
-    message = one.station.load("1000" + code, card.begin(500, one.psam), r.LOAD, account)
+    message = one.station.load("1" + account[-5:], card.begin(500, one.psam), r.LOAD, account)
     assert one.ask(message).response == code
 
 
