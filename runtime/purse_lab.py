@@ -31,23 +31,32 @@ from payments.judging import Judge
 from payments.limits import Gate, HostProfile
 from payments.tables import MerchantRow, PurseCardRow, TerminalRow
 from registry.dormancy import status_list
-from registry.residence.gate import PurseGate
+from registry.residence.gate import (
+    LIST_CANCELLED,
+    LIST_LOST,
+    LIST_STOLEN,
+    LIST_SUSPECT,
+    PurseGate,
+)
 from runtime.purse_lab_file import MASTER_USAGES, Laboratory, LabTerminal
 from runtime.services import declare_tables
 
 SINGLE_HEX = 16
+_LISTED = {LIST_LOST: "41", LIST_STOLEN: "43", LIST_CANCELLED: "04", LIST_SUSPECT: "04"}
 QUICK = Argon2(memory_kib=64, passes=1, lanes=1)  # the HSM guards nothing here
 
 
 def _gate(lab: Laboratory) -> Gate:
-    """The register's verdict on cards: what the file says."""
+    """The register's verdict on cards: what the file says, and the last blacklist of it."""
+    listed = lab.blacklists[-1].cards if lab.blacklists else {}
+    refused = {asn: _LISTED[reason] for asn, reason in listed.items()} | dict(lab.refused)
 
     def verdicts(_tx: Tx, asns: Sequence[str]) -> dict[str, PurseGate]:
         known = [asn for asn in asns if lab.cards is None or asn in lab.cards]
         return {
             asn: PurseGate(True, "ACTIVE", code, code in ("00", "62"), asn[-16:])
             for asn in known
-            for code in (lab.refused.get(asn, "00"),)
+            for code in (refused.get(asn, "00"),)
         }
 
     return verdicts

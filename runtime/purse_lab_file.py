@@ -15,10 +15,12 @@ from payments.enrolment import MAK_FORMS
 from payments.limits import HostProfile, Parameters
 from payments.line_keys import X99
 from registry.dormancy.status_list import ADD, Entry, card_hash
+from registry.residence.gate import LIST_CANCELLED, LIST_LOST, LIST_STOLEN, LIST_SUSPECT
 
 SCHEMA = "citycard/purse-lab/1"
 MASTER_USAGES = {"DLK": "11", "DTK": "12", "DULK": "13"}
 MAX_TERMINALS = 1_000
+REASONS = frozenset({LIST_LOST, LIST_STOLEN, LIST_CANCELLED, LIST_SUSPECT})
 SINGLE_BYTES, DOUBLE_BYTES = 8, 16
 LIMITS = (
     "card_day_fen", "card_day_count", "terminal_day_fen", "merchant_day_fen", "burst_count",
@@ -128,10 +130,11 @@ def _laboratory(value: dict[str, Any]) -> Laboratory:
     lab = Laboratory(
         terminals=tuple(_terminal(one) for one in value.pop("terminals")),
         merchants=tuple(LabMerchant(**one) for one in value.pop("merchants", ())),
-        cards=None if cards is None else frozenset(cards),
-        blocked=tuple(value.pop("blocked", ())),
+        cards=None if cards is None else frozenset(asn.lower() for asn in cards),
+        refused=_by_asn(value.pop("refused", {})),
+        blocked=tuple(asn.lower() for asn in value.pop("blocked", ())),
         blacklists=tuple(
-            LabBlacklist(datetime.fromisoformat(one["at"]), one["cards"])
+            LabBlacklist(datetime.fromisoformat(one["at"]), _reasons(one["cards"]))
             for one in value.pop("blacklists", ())
         ),
         status_lists=tuple(_status_list(one) for one in value.pop("status_lists", ())),
@@ -157,6 +160,18 @@ def _terminal(value: Mapping[str, Any]) -> LabTerminal:
     if len(tmk) != DOUBLE_BYTES or len(pik) not in (0, DOUBLE_BYTES):
         raise ValueError(f"terminal {terminal.number}: TMK and PIK have {DOUBLE_BYTES} bytes")
     return terminal
+
+
+def _reasons(cards: Mapping[str, str]) -> Mapping[str, str]:
+    strange = set(cards.values()) - REASONS
+    if strange:
+        raise ValueError(f"reasons of a blacklist are 01 to 04, not {', '.join(sorted(strange))}")
+    return _by_asn(cards)
+
+
+def _by_asn(codes: Mapping[str, str]) -> dict[str, str]:
+    """By ASN as the host writes it: an ASN may end in F, in either case."""
+    return {asn.lower(): code for asn, code in codes.items()}
 
 
 def _status_list(value: Mapping[str, Any]) -> LabStatusList:

@@ -23,6 +23,7 @@ SHUT = "898000000000002"
 SILENT, DOWN, WRONG_PIN = "6200000000000681", "6200000000000911", "6200000000000551"
 DEFECT = "6200000000000002"
 LISTED, ASLEEP, BLOCKED = "00005180000000", "00005180000001", "00005180000002"
+LOST, STOLEN, CANCELLED = "00005180000005", "00005180000006", "00005180000007"
 SETUP: dict[str, Any] = {
     **EXAMPLE,
     "terminals": [
@@ -40,7 +41,10 @@ SETUP: dict[str, Any] = {
     "limits": {"card_day_count": 3, "batch_messages": 900_000},
     "blacklists": [
         {"at": "2026-11-26T00:00:00+08:00", "cards": {"000000" + LISTED: "01"}},
-        {"at": "2026-11-27T00:00:00+08:00", "cards": {"000000" + BLOCKED: "04"}},
+        {"at": "2026-11-27T00:00:00+08:00", "cards": {
+            "000000" + BLOCKED: "04", "000000" + LOST: "01", "000000" + STOLEN: "02",
+            "000000" + CANCELLED: "03",
+        }},
     ],
     "status_lists": [
         {"at": "2026-11-27T00:00:00+08:00",
@@ -83,11 +87,32 @@ def test_a_bank_that_always_says_the_same_of_an_account(
     assert one.ask(message).response == code
 
 
-@pytest.mark.parametrize(("serial", "code"), [(ASLEEP, "62"), (BLOCKED, "04")])
+@pytest.mark.parametrize(
+    ("serial", "code"),
+    [
+        (ASLEEP, "62"),
+        (BLOCKED, "04"),
+        (LOST, "41"),
+        (STOLEN, "43"),
+        (CANCELLED, "04"),
+        (LISTED, "00"),
+    ],
+)
 def test_cards_that_are_refused(lab: RunningLab, serial: str, code: str) -> None:
     one = terminal(lab, 0)
-    message = one.station.load("2000" + code, LabCard(serial).begin(500, one.psam), r.CASH_LOAD)
+    message = one.station.load("2" + serial[-5:], LabCard(serial).begin(500, one.psam), r.CASH_LOAD)
     assert one.ask(message).response == code
+
+
+def test_an_asn_with_f_behind_may_stand_in_capitals(tmp_path: Path) -> None:
+    padded = "8320889511000001FFFF"
+    file = written(
+        tmp_path, cards=[padded], refused={padded: "62"}, blocked=[padded],
+        blacklists=[{"at": "2026-11-26T00:00:00+08:00", "cards": {padded: "04"}}],
+    )  # fmt: skip
+    lab, asn = Laboratory.load(file), padded.lower()
+    assert (lab.cards, lab.refused, lab.blocked) == (frozenset({asn}), {asn: "62"}, (asn,))
+    assert lab.blacklists[0].cards == {asn: "04"}
 
 
 def test_a_closed_terminal_and_a_closed_merchant(lab: RunningLab) -> None:
@@ -119,7 +144,8 @@ def test_lists_in_versions(lab: RunningLab) -> None:
 
     full, difference = page("BL", 0), page("BL", 1)
     assert (full.version, full.base) == (2, 0)
-    assert full.entries == (b"A" + bytes.fromhex("000000" + BLOCKED) + b"\x04",)
+    assert full.entries[0] == b"A" + bytes.fromhex("000000" + BLOCKED) + b"\x04"
+    assert len(full.entries) == 4
     assert difference.base == 1
     assert b"D" + bytes.fromhex("000000" + LISTED) + b"\x00" in difference.entries
     (entry,) = page("SL", 0).entries
@@ -141,6 +167,7 @@ def test_lists_in_versions(lab: RunningLab) -> None:
         {"limits": {"day_change_seconds": 61}},
         {"masters": {"DPK": "00" * 16}},
         {"blacklists": [{"cards": {}}]},
+        {"blacklists": [{"at": "2026-11-26T00:00:00+08:00", "cards": {"000000" + LOST: "05"}}]},
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, changes: dict[str, Any]) -> None:
