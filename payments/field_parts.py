@@ -23,6 +23,7 @@ COUNT_MAX = 999
 DETAIL_RECORD = 40
 DETAILS_MAX = 8
 ITEMS_MAX = 64
+MERCHANT_NAME_BYTES = 40  # of parameter 22, in GB18030
 DECIMAL_DIGITS, HEX_DIGITS = frozenset("0123456789"), frozenset("0123456789ABCDEF")
 # Status items (7.10): records waiting, minutes of the oldest, blacklist version, PSAM number and counter in hex,
 # clock, reversals waiting.

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from cardos.spec import ISSUER_ID
 from core.db import Tx
+from payments.field_parts import MERCHANT_NAME_BYTES
 from payments.purse_data import card_serial_of
 from registry.residence.gate import PurseGate, purse_gates
 
@@ -56,7 +57,7 @@ class Parameters:
             "11": "91",
             "12": f"{self.wait_seconds:02d}",
             "13": str(self.connect_tries),
-            "22": merchant_name[:20],
+            "22": merchant_name.encode("gb18030")[:MERCHANT_NAME_BYTES].decode("gb18030", "ignore"),
             "23": str(self.reversal_tries),
             "80": f"{self.purse_fen:012d}",
             "81": f"{self.load_fen:012d}",

@@ -13,6 +13,7 @@ from core.errors import EvidenceMismatch, Rejected
 from payments.field_parts import (
     LIST_BLACK,
     LIST_STATUS,
+    MERCHANT_NAME_BYTES,
     PAGE_NOTHING,
     ListAsk,
     ListPage,
@@ -29,7 +30,7 @@ _LENGTHS = {
     "11": 2, "12": 2, "13": 1, "14": 14, "15": 14, "16": 14, "17": 14, "23": 1, "80": 12, "81": 12,
     "82": 12, "83": 3, "84": 4, "85": 8, "86": 4, "87": 12, "88": 4,
 }  # fmt: skip
-MERCHANT_NAME, MERCHANT_NAME_BYTES = "22", 40
+MERCHANT_NAME = "22"
 PARAMETER = "parameter "  # marks of the store: each item as it came
 
 

@@ -16,6 +16,7 @@ from payments.chores import Chore, Chores, forget, host_chores
 from payments.field_parts import ListAsk, ListPage, parse_items
 from payments.frames import LOAD_LIST, requirement_of
 from payments.host_metrics import HostMetrics
+from payments.limits import Parameters
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal, unknown_outcome
 from payments.resolution import Deciders
@@ -206,6 +207,19 @@ def test_parameters_say_what_the_host_holds_to(host: LabHost, terminal: LabTermi
     assert (values["80"], values["81"], values["22"]) == ("000000100000", "000000050000", "Bakery")
     done = terminal.ask(terminal.station.parameters_done(terminal.trace()))
     assert done.response == "00"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("The Corner Shop by the Eastern City Gate", "The Corner Shop by the Eastern City Gate"),
+        ("一二三四五六七八九十甲乙丙丁戊己庚辛壬癸子", "一二三四五六七八九十甲乙丙丁戊己庚辛壬癸"),
+        ("𠮷" * 11, "𠮷" * 10),  # four bytes each
+        ("a" + "丁" * 20, "a" + "丁" * 19),
+    ],
+)
+def test_a_merchant_name_has_at_most_forty_bytes(name: str, told: str) -> None:
+    assert Parameters().items(name, 0)["22"] == told
 
 
 # ---- what the host does by itself
