@@ -15,6 +15,7 @@ from hsm_sim.generic_requests import TranslateTerminalPin
 from hsm_sim.purse_requests import Load, Unload
 from payments import ledger, limits
 from payments import requests as r
+from payments.card_blocks import COUNTER_BACK
 from payments.decisions import (
     BY_COUNTER,
     CONFIRMED,
@@ -319,7 +320,7 @@ def _counter_went_back(data: PurseRequest, card: Any) -> Decision:
         data.asn.hex(), card.version, card.counter, card.balance, card.failures, blocked=True
     )
     seen = Incident(
-        "counter-back", data.asn.hex(), f"counter {data.counter} after {card.counter}", bytes(data)
+        COUNTER_BACK, data.asn.hex(), f"counter {data.counter} after {card.counter}", bytes(data)
     )
     return replace(refuse("63", seen), card=blocked)
 

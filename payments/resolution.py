@@ -11,6 +11,7 @@ from core.db import Tx
 from core.errors import NotAllowed, NotFound, Rejected
 from core.money import fee
 from payments import ledger
+from payments.card_blocks import COUNTER_BACK, lift_block
 from payments.completed_loads import LATE_PREFIX, LATE_PROOF
 from payments.decisions import (
     CONFIRMED,
@@ -111,13 +112,19 @@ def decide_purchase(
 
 
 def close_incident(tx: Tx, clock: Clock, number: int, who: Deciders, reason: str) -> None:
-    """An incident was looked at and is closed. Raises NotFound PURSE-INCIDENT, Rejected PURSE-DECIDED."""
+    """An incident was looked at and is closed; the last one of a counter that went back unblocks its card.
+
+    Raises NotFound PURSE-INCIDENT, Rejected PURSE-DECIDED.
+    """
     row = tx.get(IncidentRow, number)
     if row is None:
         raise NotFound("PURSE-INCIDENT", "no such incident", number=number)
     if not row.open:
         raise Rejected("PURSE-DECIDED", "it is closed already", key=str(number))
     row.open = False
+    tx.flush()
+    if row.kind == COUNTER_BACK:
+        lift_block(tx, row.subject)
     events.append(
         tx, clock, "purse.incident_closed", str(number), actor=who.first, second=who.second,
         reason=reason,

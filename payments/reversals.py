@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from payments.card_blocks import was_late
 from payments.decisions import (
     CONFIRMED,
     DECLINED,
@@ -53,7 +54,7 @@ def _decide(request: Request, desk: Desk) -> Decision:
         if seen.state == TOMBSTONE:
             return refuse(UNKNOWN)
         # Done and yet no load: a purchase or a balance. Else it was declined before any money moved.
-        return refuse(IMPOSSIBLE) if seen.response == APPROVED else Decision("00")
+        return refuse(IMPOSSIBLE) if seen.response == APPROVED else _declined(request, desk)
     if (row.amount, row.asn) != (message.amount, request.asn):
         return refuse(
             AMOUNT_DIFFERS, _incident("reversal-differs", request, "another amount or card")
@@ -64,6 +65,14 @@ def _decide(request: Request, desk: Desk) -> Decision:
         return _undo(request, desk, row)
     detail = "the card was credited" if row.state == CONFIRMED else "the outcome is unresolved"
     return refuse(REFUSED, _incident("reversal-refused", request, detail))
+
+
+def _declined(request: Request, desk: Desk) -> Decision:
+    """Nothing to undo; but a request without an answer may have been late, and have blocked an honest card."""
+    card = desk.known.cards.get(request.asn)
+    if card is None or not card.blocked:
+        return Decision("00")
+    return Decision("00", also=(was_late(request.asn, request.message.octets(58)),))
 
 
 def _undo(request: Request, desk: Desk, row: Any) -> Decision:

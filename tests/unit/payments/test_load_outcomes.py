@@ -6,7 +6,8 @@ from payments import ledger, messages
 from payments import requests as r
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
-from payments.tables import LoadRow, MessageRow
+from payments.resolution import Deciders, close_incident
+from payments.tables import IncidentRow, LoadRow, MessageRow
 from tests.host_bench import (
     ACCOUNT,
     ACCOUNT_FEN,
@@ -172,3 +173,43 @@ def test_a_late_proof_does_not_lift_a_cards_block(
     assert terminal.confirm(request, answer, proof).response == "00"
     assert (states(host)[1], purse(host, card)) == ("CONFIRMED", ledger.Balance(5700, 0))
     assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "04"
+
+
+def test_a_request_that_was_late_blocks_the_card_until_its_terminal_reverses_it(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    late, _ = terminal.load_request(card, 1000)  # it waits in the network
+    other = host.terminal(2)
+    assert other.sign_on().response == "00"
+    other.load(card, 5000)
+    assert terminal.ask(late).response == "63"  # and nobody at the terminal hears that
+    assert other.ask(other.load_request(card, 700)[0]).response == "04"
+    assert terminal.ask(reversal(late, "98")).response == "00"
+    assert other.load(card, 700).response == "00"
+    assert (incidents(host), purse(host, card)) == (["counter-back"], ledger.Balance(5700, 0))
+
+
+def test_another_requests_reversal_lifts_no_block(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 5000)
+    card.online = 0
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    again, _ = terminal.load_request(card, 1000)  # the same counter, another random
+    assert terminal.ask(again).response == "04"
+    assert terminal.ask(reversal(again, "98")).response == "00"
+    card.online = 1
+    assert terminal.ask(terminal.load_request(card, 700)[0]).response == "04"
+
+
+def test_two_people_who_close_the_incident_unblock_the_card(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    terminal.load(card, 5000)
+    card.online = 0
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    with host.db.write() as tx:
+        number = tx.scalars(select(IncidentRow.id)).one()
+        close_incident(tx, host.clock, number, Deciders("ann", "bob"), "the reader was at fault")
+    card.online = 1
+    assert terminal.load(card, 700).response == "00"
