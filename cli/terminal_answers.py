@@ -1,6 +1,7 @@
 """What a terminal's step answers, and how a typed line is read."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,3 +57,13 @@ def fen_of(text: str) -> int:
     if fen < 0:
         raise Rejected("TERM-WORD", "an amount is yuan, for example 2.50", word=text)
     return fen
+
+
+def verifier(pin: str) -> Callable[[Any], None]:
+    """Presents the purse PIN to a card. Rejected TERM-PIN when none or no digits were typed."""
+    from cardos.requests import VerifyPin
+
+    if not (pin.isascii() and pin.isdigit() and 4 <= len(pin) <= 12):
+        raise Rejected("TERM-PIN", "type the purse PIN first")
+    packed = bytes.fromhex(pin if len(pin) % 2 == 0 else pin + "F")
+    return lambda card: card.send(VerifyPin(packed))

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.terminal_answers import OUTCOMES, Answer, fen_of, split, take
+from cli.terminal_answers import OUTCOMES, Answer, fen_of, split, take, verifier
 from core.errors import CityError, Rejected
 from core.money import format_yuan
 
 if TYPE_CHECKING:
+    from payments.capp import CappRecord
     from payments.receipts import Receipt
     from payments.terminal_records import PurchaseEntry
     from runtime.terminal_kit import TerminalKit
@@ -114,9 +115,13 @@ def _balance(shell: Shell, words: list[str]) -> Answer:
 
 def _pay(shell: Shell, words: list[str]) -> Answer:
     amount, sale = take(words, 1, 2, "pay YUAN [SALE]")
+    return _sold(shell, fen_of(amount), sale)
+
+
+def _sold(shell: Shell, fen: int, sale: str, records: "tuple[CappRecord, ...]" = ()) -> Answer:
     terminal = shell.kit.terminal
     known = terminal.store.sale(sale) if sale else None
-    entry = terminal.pay(fen_of(amount), sale)
+    entry = terminal.pay(fen, sale, records)
     terminal.upload_if_due()
     return _paid(shell, entry, again=known is not None and known.spent)
 
@@ -146,7 +151,16 @@ def _capp(shell: Shell, words: list[str]) -> Answer:
         record = CappRecord(int(application, 16), bytes.fromhex(data))
     except ValueError as reason:
         raise Rejected("TERM-WORD", str(reason), word=application) from None
-    return _paid(shell, shell.kit.terminal.pay(fen_of(amount), sale, (record,)))
+    return _sold(shell, fen_of(amount), sale, (record,))
+
+
+def _account(shell: Shell, words: list[str]) -> Answer:
+    """7.3: what the funding account holds."""
+    account, pin = take(words, 2, 2, "account ACCOUNT PIN")
+    shell.kit.pad.type_pin(pin)
+    fen = shell.kit.terminal.account_balance(account)
+    yuan = format_yuan(fen)
+    return Answer({"account_fen": fen}, f"the account holds {yuan}", f"账户余额 {yuan}")
 
 
 def _load(shell: Shell, words: list[str]) -> Answer:
@@ -182,16 +196,6 @@ def _loaded(shell: Shell, amount: str, kind: str, account: str) -> Answer:
     yuan, left = format_yuan(asked.amount), format_yuan(after)
     done_en, done_zh = ("unloaded", "圈提") if moved < 0 else ("loaded", "圈存")
     return Answer(facts, f"{done_en} {yuan}, balance {left}", f"已{done_zh}{yuan}，余额{left}")
-
-
-def verifier(pin: str) -> Callable[[Any], None]:
-    """Presents the purse PIN to a card. Rejected TERM-PIN when none or no digits were typed."""
-    from cardos.requests import VerifyPin
-
-    if not (pin.isascii() and pin.isdigit() and 4 <= len(pin) <= 12):
-        raise Rejected("TERM-PIN", "type the purse PIN first")
-    packed = bytes.fromhex(pin if len(pin) % 2 == 0 else pin + "F")
-    return lambda card: card.send(VerifyPin(packed))
 
 
 def _again(shell: Shell, words: list[str]) -> Answer:
@@ -240,6 +244,12 @@ def _sign_on(shell: Shell, words: list[str]) -> Answer:
     return Answer({"batch": batch}, f"signed on, batch {batch}", f"签到成功，批次{batch}")
 
 
+def _echo(shell: Shell, words: list[str]) -> Answer:
+    take(words, 0, 0, "echo")
+    shell.kit.terminal.session.echo()
+    return Answer({}, "the host answers", "主机有应答")
+
+
 def _sign_off(shell: Shell, words: list[str]) -> Answer:
     take(words, 0, 0, "signoff")
     shell.kit.terminal.sign_off()
@@ -252,13 +262,16 @@ def _upload(shell: Shell, words: list[str]) -> Answer:
     waiting = terminal.store.waiting()
     count = terminal.upload()
     facts: dict[str, Any] = {"sent": count}
+    en, zh = f"{count} payments sent", f"已上传{count}笔"
     if twice == "twice":
         codes = [
             terminal.selling().resend(terminal.store.purchases[entry.number], fresh_trace=True)
             for entry in waiting
         ]
         facts["again"] = codes
-    return Answer(facts, f"{count} payments sent", f"已上传{count}笔")
+        told = " ".join(sorted(set(codes))) or "-"
+        en, zh = f"{en}, and again: {told}", f"{zh}，并重复上传：{told}"
+    return Answer(facts, en, zh)
 
 
 def _lists(shell: Shell, words: list[str]) -> Answer:
@@ -296,8 +309,17 @@ def _settle(shell: Shell, words: list[str]) -> Answer:
         "differences": settled.differences,
         "totals": {k: {"count": t.count, "amount_fen": t.amount} for k, t in settled.totals.kinds.items()},
     }  # fmt: skip
-    batch = facts["batch"]
-    return Answer(facts, f"batch {batch} closed", f"批次{batch}已关闭")
+    batch, number = facts["batch"], sum(t.count for t in settled.totals.kinds.values())
+    en, zh = ("balanced", "平账") if settled.result == 1 else ("not balanced", "不平账")
+    if settled.result != 1:
+        en, zh = f"{en}, {settled.details} details sent", f"{zh}，上送明细{settled.details}笔"
+    if settled.differences:
+        en, zh = f"{en}; differences are left for people", f"{zh}；差异转人工处理"
+    return Answer(
+        facts,
+        f"batch {batch} closed, transactions {number}, {en}",
+        f"批次{batch}已关闭，{number}笔，{zh}",
+    )
 
 
 def _state(shell: Shell, words: list[str]) -> Answer:
@@ -356,11 +378,13 @@ WORDS: dict[str, Word] = {
     "again": Word(_again, "again", "the same card is back: settle what was torn", "重新放卡，处理未决交易"),
     "aside": Word(_aside, "aside", "serve others, keep the torn one", "搁置未决交易"),
     "cancel": Word(_cancel, "cancel", "the holder presses cancel instead of a PIN", "持卡人按取消键"),
+    "account": Word(_account, "account ACCOUNT PIN", "what the funding account holds", "查询账户余额"),
     "load": Word(_load, "load YUAN [ACCOUNT [PIN]]", "load with cash, or from an account", "圈存（现金或账户）"),
     "unload": Word(_unload, "unload YUAN ACCOUNT", "pay out to an account, from a deposit purse", "圈提至账户"),
     "offline": Word(_line(False), "offline", "cut the line to the host", "断开主机"),
     "online": Word(_line(True), "online", "connect the line again", "恢复联机"),
     "signon": Word(_sign_on, "signon", "fetch work keys", "签到"),
+    "echo": Word(_echo, "echo", "does the host answer", "回响测试"),
     "signoff": Word(_sign_off, "signoff", "end the session", "签退"),
     "lists": Word(_lists, "lists [update]", "bring blacklist and status list up to date", "更新名单"),
     "params": Word(_parameters, "params", "fetch parameters", "下载参数"),

@@ -181,3 +181,45 @@ def test_training_is_a_whole_network_with_nothing_to_prepare(tmp_path: Path) -> 
 def test_either_a_folder_or_training(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [])
     assert done.exit_code == 2
+
+
+def test_training_needs_nothing_and_knows_every_transaction(
+    tmp_path: Path,
+) -> None:
+    day = """
+        signon
+        echo
+        account 6200000000042759 123456
+        params
+        lists
+        report
+        insert 1
+        pin 123456
+        load 50
+        load 20 6200000000042759 123456
+        expect 6A82 unload 20 6200000000042759
+        pay 2.50 till-1
+        capp 1.00 21 0102 bus-1
+        capp 1.00 21 0102 bus-1
+        expect TERM-SALE-USED pay 9 till-1
+        upload twice
+        settle
+        signoff
+    """
+    (tmp_path / "day.txt").write_text(day, "utf-8")
+    command = ["--training", "--script", str(tmp_path / "day.txt"), "--json"]
+    done = CliRunner().invoke(app, command, standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    by_word = {step["step"]: step for step in steps}
+    assert all(step["ok"] for step in steps)
+    assert by_word["account"]["account_fen"] == 500_000
+    assert by_word["capp"]["already"] is True
+    assert (by_word["upload"]["sent"], by_word["upload"]["again"]) == (2, ["00", "00"])
+    assert (by_word["settle"]["result"], by_word["settle"]["totals"]) == (
+        1,
+        {
+            "36": {"count": 2, "amount_fen": 350}, "40": {"count": 1, "amount_fen": 2000},
+            "41": {"count": 1, "amount_fen": 5000},
+        },
+    )  # fmt: skip
