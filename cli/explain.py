@@ -4,6 +4,7 @@ Every verb takes hex (blanks and colons are ignored) and prints a table in the r
 ``--json`` one object with both languages.
 """
 
+import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -29,10 +30,13 @@ def hex_bytes(words: Sequence[str]) -> bytes:
     text = "".join(words).replace(":", "").replace(" ", "")
     if len(text) > MAX_HEX:
         raise typer.BadParameter(f"at most {MAX_HEX} hex digits", param_hint="HEX")
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        raise typer.BadParameter("not an even number of hex digits", param_hint="HEX") from None
+    strange = text.strip(string.hexdigits)
+    if strange:
+        at = text.index(strange[0]) + 1
+        raise typer.BadParameter(f"{strange[0]!r} at place {at} is no hex digit", param_hint="HEX")
+    if len(text) % 2:
+        raise typer.BadParameter(f"{len(text)} hex digits: one is missing", param_hint="HEX")
+    raw = bytes.fromhex(text)
     if not raw:
         raise typer.BadParameter("no bytes", param_hint="HEX")
     return raw
@@ -133,5 +137,7 @@ def explain_iso8583_lines(
     """Rejected ISO-BYTES with the place when the bytes cannot be cut into fields."""
     try:
         return explain(raw)
-    except ValueError as reason:
-        raise Rejected("ISO-BYTES", str(reason), reason=str(reason)) from reason
+    except ValueError as fault:
+        english, chinese = fault.args
+        reason = chinese if language() == "zh" else english
+        raise Rejected("ISO-BYTES", english, reason=reason) from fault

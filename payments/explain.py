@@ -7,10 +7,9 @@ explained as far as it can be read, and the fault stands where it was found.
 from cardos.explain_fields import Line
 from payments import frames, iso_fields, purse_data, responses
 from payments.field_parts import Original, PartFault
-from payments.frames import FrameFault
-from payments.iso_fields import FIELDS, MTI_NAMES
+from payments.iso_fields import BITMAP_LENGTH, FIELDS, MTI_LENGTH, MTI_NAMES
 from payments.matrix import Task, task_of
-from payments.messages import Message, MessageFault, Value, masked, parse, parse_body
+from payments.messages import Message, MessageFault, Value, masked, parse_body
 from payments.purse_data import PurseConfirmation, PurseDataFault
 
 PAGE = "iso8583-host.md"
@@ -55,33 +54,93 @@ _REQUIREMENTS: dict[int, tuple[str, str]] = {
 }
 
 
+_REASONS = {
+    "bitmap short": "位图不完整", "not used": "未定义", "trailing bytes": "末尾多余字节", "length": "长度错误",
+    "characters": "字符错误", "padding": "填充错误", "short": "不完整", "message type": "消息类型未知",
+    "digits": "应为数字", "flag": "标识错误",
+}  # fmt: skip
+
+
 def explain_iso8583(raw: bytes) -> list[Line]:
-    """The lines of a frame or of a bare body. Raises ValueError when it cannot be cut into fields at all."""
+    """The lines of a frame or of a bare body; where a fault ends the reading it stands last.
+
+    Raises ValueError, its words in English and Chinese, when not even the first field can be told.
+    """
+    if raw == frames.KEEP_ALIVE:
+        return [Line("0000", "keep-alive", "保活", "is the line alive", "链路检测", f"{PAGE} 2.1")]
+    if not _is_frame(raw):
+        return _body_lines(raw, framed=False)
+    body = raw[frames.BODY_OFFSET :]
+    tpdu, header = raw[2:7], raw[7 : frames.BODY_OFFSET]
+    told, there = int.from_bytes(raw[:2], "big"), len(raw) - 2
+    wrong = None
+    if told != there:
+        wrong = (
+            f"the length says {told} bytes, {there} follow",
+            f"长度为{told}字节，实际{there}字节",
+        )
+    elif not frames.FRAME_MIN <= told <= frames.FRAME_MAX:
+        wrong = (
+            f"a frame has 21 to 2048 bytes, not {told}",
+            f"报文帧应为21至2048字节，实际{told}字节",
+        )
+    fault = [] if wrong is None else [_fault_line(*wrong, "2.1")]
     try:
-        message = _read(raw)
-    except FrameFault as fault:
-        raise ValueError(f"{fault.reason} at byte {fault.position}") from None
-    except MessageFault as fault:
-        if fault.message is None:
-            raise ValueError(f"{fault.reason} at byte {fault.position} of the body") from None
-        return [*_lines(fault.message, framed=_is_frame(raw)), _fault_line(fault)]
-    return _lines(message, framed=_is_frame(raw))
+        return [*_body_lines(body, True, tpdu, header), *fault]
+    except ValueError:
+        if wrong is None:
+            raise
+        raise ValueError(*wrong) from None
 
 
 def _is_frame(raw: bytes) -> bool:
-    long_enough = len(raw) > frames.BODY_OFFSET
-    return long_enough and int.from_bytes(raw[:2], "big") + 2 == len(raw) and raw[2] == 0x60
+    """Whether bytes begin as a frame does: even a frame that was cut, or grew, has its TPDU behind the length."""
+    if len(raw) <= frames.BODY_OFFSET or raw[2] != frames.TPDU_IDENTIFIER:
+        return False
+    return int.from_bytes(raw[:2], "big") + 2 == len(raw) or raw[:2].hex() not in MTI_NAMES
 
 
-def _read(raw: bytes) -> Message:
-    return parse(raw) if _is_frame(raw) else parse_body(raw)
+def _body_lines(
+    body: bytes, framed: bool, tpdu: bytes = frames.TPDU, header: bytes = frames.HEADER
+) -> list[Line]:
+    try:
+        return _lines(parse_body(body, tpdu, header), framed)
+    except MessageFault as fault:
+        texts = _fault_texts(fault)
+        read = fault.message or _before(body, fault, tpdu, header)
+        if read is None:
+            raise ValueError(*texts) from None
+        return [*_lines(read, framed), _fault_line(*texts, "3")]
 
 
-def _fault_line(fault: MessageFault) -> Line:
-    return Line(
-        "", "FAULT", "错误", f"{fault.reason} at byte {fault.position} of the body",
-        f"报文体第{fault.position}字节：{fault.reason}", f"{PAGE} 3",
-    )  # fmt: skip
+def _before(body: bytes, fault: MessageFault, tpdu: bytes, header: bytes) -> Message | None:
+    """What can be read before the field at fault: the body without it and all behind it."""
+    at = MTI_LENGTH + BITMAP_LENGTH
+    if len(body) < at:
+        return None
+    behind = 65 - fault.field if fault.field else 0
+    kept = int.from_bytes(body[MTI_LENGTH:at], "big") >> behind << behind
+    bitmap = kept.to_bytes(BITMAP_LENGTH, "big")
+    rest = body[at:]
+    while True:  # where the last good field ends only its own length tells
+        try:
+            return parse_body(body[:MTI_LENGTH] + bitmap + rest, tpdu, header)
+        except MessageFault as left:
+            if left.message is not None:
+                return left.message
+            if left.reason != "trailing bytes" or left.position < at:
+                return None
+            rest = rest[: left.position - at]
+
+
+def _fault_texts(fault: MessageFault) -> tuple[str, str]:
+    en = f"{fault.reason} at byte {fault.position} of the body"
+    where = f"第{fault.field}域" if fault.field else ""
+    return en, f"报文体第{fault.position}字节：{where}{_REASONS.get(fault.name, fault.name)}"
+
+
+def _fault_line(en: str, zh: str, clause: str) -> Line:
+    return Line("", "FAULT", "错误", en, zh, f"{PAGE} {clause}")
 
 
 def _lines(message: Message, framed: bool) -> list[Line]:

@@ -89,3 +89,41 @@ def test_a_broken_message_is_explained_as_far_as_it_goes(
     except ValueError as reason:
         found = str(reason)
     assert vector["expected"]["error"] in found
+
+
+LOAD = bytes.fromhex(next(v for v in VECTORS if v["id"] == "load-req")["inputs"]["frame"])
+BODY = LOAD[13:]
+
+
+@pytest.mark.parametrize(
+    ("raw", "fields", "en", "zh"),
+    [
+        (LOAD[:60], 8, "the length says 155 bytes, 58 follow", "长度为155字节，实际58字节"),
+        (LOAD + b"\x00", 15, "the length says 155 bytes, 156 follow", "实际156字节"),
+        (BODY[:47], 8, "field 42 short at byte 43", "第42域不完整"),
+        (BODY + b"\x00", 15, "trailing bytes at byte", "末尾多余字节"),
+        (BODY[:2] + b"\xf0" + BODY[3:], 0, "field 1 not used", "第1域未定义"),
+        (BODY[:3] + b"\x24" + BODY[4:], 4, "field 22 padding at byte", "第22域填充错误"),
+        (b"\x99\x99" + BODY[2:], 0, "message type", "消息类型未知"),
+        (BODY[:1], 0, "bitmap short", "位图不完整"),
+    ],
+)
+def test_odd_bytes_are_explained_up_to_their_fault(
+    raw: bytes, fields: int, en: str, zh: str
+) -> None:
+    try:
+        lines = explain_iso8583(raw)
+    except ValueError as fault:
+        words = fault.args
+    else:
+        words = (lines[-1].meaning_en, lines[-1].meaning_zh)
+        assert lines[-1].name_en == "FAULT"
+        assert (
+            len({line.name_en.split()[0] for line in lines if line.name_en[0].isdigit()}) >= fields
+        )
+    assert en in words[0]
+    assert zh in words[1]
+
+
+def test_a_keep_alive_is_explained() -> None:
+    assert explain_iso8583(bytes(2))[0].name_zh == "保活"
