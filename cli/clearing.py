@@ -18,7 +18,8 @@ Slots = Annotated[Path, typer.Option("--slots", help="The HSM's slots.json.")]
 HsmPort = Annotated[int, typer.Option("--hsm-port", help="The HSM's port.")]
 HsmHost = Annotated[str, typer.Option("--hsm-host", help="The HSM's address.")]
 BulkPort = Annotated[int | None, typer.Option("--hsm-bulk-port", help="Its port for many TACs.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for what is written.")]
+Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder for what is written.")]
+THERE = {"exists": True, "dir_okay": False, "readable": True}
 HERE = Path()
 
 
@@ -187,7 +188,9 @@ def export(
 
 @app.command("take")
 def take(
-    file: Annotated[Path, typer.Argument(help="A partner's T or E file, under its own name.")],
+    file: Annotated[
+        Path, typer.Argument(**THERE, help="A partner's T or E file, under its own name.")
+    ],
     certificates: Certificates,
     slots: Slots,
     hsm_port: HsmPort,
@@ -236,7 +239,7 @@ def take(
 @app.command("compare")
 def compare(
     file: Annotated[
-        Path, typer.Argument(help="A bank's check file DZ_XYK_..., under its own name.")
+        Path, typer.Argument(**THERE, help="A bank's check file DZ_XYK_..., under its own name.")
     ],
     data: Data = DEFAULT_DATA,
     as_json: Json = False,
@@ -287,7 +290,7 @@ def compare(
 
 @app.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(help="A clearing file, under its own name.")],
+    file: Annotated[Path, typer.Argument(**THERE, help="A clearing file, under its own name.")],
     as_json: Json = False,
 ) -> int:
     """Check a file as its receiver would, record forms included; needs no installation. 校验清算文件。"""

@@ -119,9 +119,14 @@ def test_a_banks_check_file_beside_our_day(
     monkeypatch.setenv("CITYCARD_LANG", "en")
     words = run("clearing", "compare", str(file), exit_code=1, as_json=False)
     assert "the bank does not have our load" in words
-    assert (
-        run("clearing", "compare", str(tmp_path / "DZ.txt"), exit_code=7)["code"] == "FILE-REFUSED"
-    )
+    other = file.rename(tmp_path / "DZ.txt")
+    assert run("clearing", "compare", str(other), exit_code=7)["code"] == "FILE-REFUSED"
+
+
+@pytest.mark.parametrize("verb", ["check", "compare"])
+def test_a_file_that_is_not_there_is_a_usage_error(run: Run, tmp_path: Path, verb: str) -> None:
+    data = verb == "compare"
+    run("clearing", verb, str(tmp_path / "none"), exit_code=2, as_json=False, data=data)
 
 
 def test_a_partners_file_is_taken_once_and_its_bad_records_come_back(
