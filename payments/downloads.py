@@ -27,11 +27,17 @@ from payments.field_parts import (
 from payments.limits import HostProfile
 from payments.purse_data import instant_of
 from payments.requests import BLACKLIST, BLACKLIST_DONE
-from payments.tables import BlacklistEntryRow, BlacklistVersionRow, PurchaseRow, TerminalRow
+from payments.tables import (
+    BlacklistEntryRow,
+    BlacklistVersionRow,
+    PurchaseRow,
+    PurseCardRow,
+    TerminalRow,
+)
 from registry.dormancy import status_list
 from registry.residence.gate import purse_blacklist
 
-DROPPED = "00"
+DROPPED, SUSPECT = "00", "04"
 CLOCK_SECONDS = 120
 _log = structlog.get_logger("purse.host")
 Entries = tuple[int, int, list[bytes]]  # base, version, entries
@@ -41,8 +47,12 @@ Entries = tuple[int, int, list[bytes]]  # base, version, entries
 
 
 def publish_blacklist(tx: Tx, clock: Clock) -> int:
-    """Make the next version if the registers' list changed; the version in force (0: never published)."""
-    return put_blacklist(tx, clock, dict(purse_blacklist(tx)))
+    """Make the next version if the registers' list changed; the version in force (0: never published).
+
+    Cards the host blocked itself (11.2) are in it as suspect: they must not go on paying off line.
+    """
+    blocked = tx.scalars(select(PurseCardRow.asn).where(PurseCardRow.blocked))
+    return put_blacklist(tx, clock, dict.fromkeys(blocked, SUSPECT) | dict(purse_blacklist(tx)))
 
 
 def put_blacklist(tx: Tx, clock: Clock, wanted: Mapping[str, str]) -> int:

@@ -13,6 +13,7 @@ from core.errors import NotAllowed, NotFound, Rejected
 from payments import ledger, resolution
 from payments import requests as r
 from payments.chores import Chore, Chores, forget, host_chores
+from payments.downloads import publish_blacklist
 from payments.field_parts import ListAsk, ListPage, parse_items
 from payments.frames import LOAD_LIST, requirement_of
 from payments.host_metrics import HostMetrics
@@ -186,6 +187,17 @@ def test_a_list_comes_in_pages_and_then_as_a_difference(
     assert page(terminal, 77).base == 0  # a version nobody published: the full list
     beyond = terminal.station.list_page(terminal.trace(), ListAsk("BL", 0, 900))
     assert terminal.ask(beyond).response == "30"
+
+
+def test_a_card_the_host_blocked_is_listed_as_suspect(host: LabHost, terminal: LabTerminal) -> None:
+    card = LabCard("00001000000147")
+    terminal.load(card, 5000)
+    card.online = 0  # a clone with an older counter
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    with host.db.write() as tx:
+        assert (publish_blacklist(tx, host.clock), publish_blacklist(tx, host.clock)) == (1, 1)
+    (entry,) = page(terminal, 0).entries
+    assert entry == b"A" + card.asn + b"\x04"
 
 
 def test_a_terminal_with_an_old_list_is_asked_to_load_it(
