@@ -18,6 +18,7 @@ from payments.terminal_records import LoadCase, LoadState, PurchaseEntry
 
 WIDTH = 32
 TAC_TAIL = 4
+TAKEN_BACK = ("00", "25")  # answers to a reversal that leave nothing loaded at the host
 SERIAL_TAIL = 4
 
 _WORDS = {
@@ -105,10 +106,10 @@ def load_receipt(me: Identity, case: LoadCase) -> Receipt:
     if case.tac:
         rows.append(("balance", _yuan(asked.balance_after)))
         rows.append(("tac", "…" + case.tac.hex().upper()[-TAC_TAIL:]))
-    refused = case.state is LoadState.REVERSED and responses.code(case.code).slip
+    refused = case.state is LoadState.REVERSED and case.code not in TAKEN_BACK
     if case.state is LoadState.DECLINED or refused:
         rows.append(("code", f"{case.code} {responses.reads(case.code, 'zh')}"))
-    if refused:  # 12, 22, 64: the host holds another view of this load (8.2)
+    if refused:  # the host holds another view of this load (8.2)
         return _receipt(
             _LOAD_KINDS[case.kind], rows, ("冲正被拒，待人工核对", "not reversed, see office")
         )

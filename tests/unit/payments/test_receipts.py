@@ -63,11 +63,20 @@ def test_every_end_of_a_load_has_its_words(state: LoadState) -> None:
     assert all(columns(line) <= WIDTH for line in receipt.lines)
 
 
-@pytest.mark.parametrize(("code", "words"), [("00", "not loaded"), ("22", "not reversed")])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("00", "not loaded"),
+        ("25", "not loaded"),
+        ("22", "not reversed"),
+        ("12", "not reversed"),
+        ("30", "not reversed"),
+    ],
+)
 def test_a_refused_reversal_prints_its_code_and_promises_nothing(code: str, words: str) -> None:
     receipt = load_receipt(ME, load(state=LoadState.REVERSED, code=code))
     assert words in str(receipt)
-    assert ("22 " in str(receipt)) is (code == "22")
+    assert (f"{code} " in str(receipt)) is (words == "not reversed")
     assert all(columns(line) <= WIDTH for line in receipt.lines)
 
 
