@@ -119,6 +119,8 @@ class Record:
     def parse(cls, line: str, number: int) -> Self:
         """Raises LineFault."""
         texts = split(line, _DETAIL, number, LENGTH)
+        if not line.isprintable():
+            raise LineFault(number, "characters")
         amount, balance, fee = texts[15], texts[16], texts[23]
         named = [
             number_of(texts[0], number), *texts[1:4], texts[4].rstrip(), texts[5].rstrip(),

@@ -375,6 +375,23 @@ def test_a_record_of_wrong_form_comes_back_with_09(host: LabHost, field: str) ->
     assert b" 09 " in taken.returned
 
 
+def test_a_control_character_in_a_record_harms_no_other_record(host: LabHost) -> None:
+    _, file = a_day(host)
+    header = replace(file.header, sender="01050000", receiver="48880001")
+    good = write_file(header, [replace(file.records[1], merchant="ODD?SHOP"), file.records[1]])
+    *lines, tail, _ = good.split(EOL)
+    odd = [line.replace(b"ODD?SHOP", b"ODD\x1bSHOP") for line in lines]
+    body, before = (EOL.join(part) + EOL for part in (odd, lines))
+    digests = (hashlib.sha256(part).hexdigest().upper().encode() for part in (before, body))
+    desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
+    taken = desk.take("PC_01050000_20261128_T_01.txt", body + tail.replace(*digests) + EOL)
+    assert taken.returned is not None
+    back = read_file(taken.returned_name, taken.returned)
+    assert ([number for number, _ in back.broken], [one.result for one in back.records]) == (
+        [1], ["02"],
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "asn", ["FFFFFFFFFFFFFFFFFFFF", "00000000000000000000", "ABCDEF0000ABCDEF0147"]
 )
