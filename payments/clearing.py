@@ -132,7 +132,9 @@ class ClearingRun:
             return limit
 
     def _settle(self, tx: Tx, day: date, limit: int) -> None:
-        """Merchants' totals: names derived from day and merchant, so that running it again changes nothing."""
+        """Merchants' totals, once: what people decide after a run that was killed here belongs to the next day."""
+        if tx.scalar(select(MerchantDayRow.day).where(MerchantDayRow.day == day).limit(1)):
+            return
         mine = (PurchaseRow.id <= limit, PurchaseRow.cleared.is_(None))
         rows = tx.execute(
             select(

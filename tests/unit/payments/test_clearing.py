@@ -467,3 +467,24 @@ def test_a_closing_that_was_killed_is_run_again(
     with host.db.read() as tx:
         assert len(tx.scalars(select(MerchantDayRow)).all()) == 1
         assert ledger.balance(tx, ledger.merchant(MERCHANT)).posted == 0
+
+
+def test_a_purchase_decided_between_a_killed_closing_and_the_next_waits_for_the_next_day(
+    host: LabHost, terminal: LabTerminal, card: LabCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.ask(terminal.purchase(card, 500))
+    upload(terminal, card.pay(300, terminal.psam, 9, "20261128100000"), amount=400)
+    monkeypatch.setattr(host.bank, "check_file", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        host.clearing.close(DAY)
+    monkeypatch.undo()
+    with host.db.write() as tx:
+        number = tx.scalars(select(PurchaseRow.id).where(PurchaseRow.state == "HELD")).one()
+        two = resolution.Deciders("Chen", "Li")
+        resolution.decide_purchase(tx, host.clock, number, True, two, "the till roll says so")
+    first = host.clearing.close(DAY)
+    host.clock.advance(timedelta(days=1))
+    second = host.clearing.close(DAY + timedelta(days=1))
+    assert [(one.purchases, one.amount) for one in (first, second)] == [(1, 500), (1, 300)]
+    with host.db.read() as tx:
+        assert ledger.balance(tx, ledger.merchant(MERCHANT)).posted == 0
