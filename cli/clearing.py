@@ -60,6 +60,8 @@ def run(
         clearing = ClearingRun(host.db, host.clock, host.hsm, host.masters, host.profile, host.bank)
         report = clearing.close(_day(day))
     _show(report, as_json)
+    if report.differences:
+        output.note(f"citycard clearing report --day {report.day} names every difference")
     return output.EXIT_NO if report.unexplained else 0
 
 
