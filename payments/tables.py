@@ -212,7 +212,7 @@ class LoadRow(Table):
     account: Mapped[str] = mapped_column(String(19), default="")
     issued: Mapped[str] = mapped_column(String(14))
     state: Mapped[str] = mapped_column(String(10))
-    reason: Mapped[str] = mapped_column(String(20), default="")
+    reason: Mapped[str] = mapped_column(String(40), default="")
     watched: Mapped[bool] = mapped_column(Boolean, default=False)
     evidence: Mapped[bytes | None] = mapped_column(LargeBinary)
     proven: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import String, func, select
 
+from core.db import metadata
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 from tests.unit.payments.terminal_bench import Bench
 
@@ -28,7 +30,28 @@ def host(keys: Keys) -> Iterator[LabHost]:
     """A host on a database in memory."""
     made = LabHost(keys)
     yield made
+    assert too_long(made) == []
     made.close()
+
+
+def too_long(host: LabHost) -> list[str]:
+    """Columns that hold a text longer than they may: PostgreSQL refuses it, SQLite does not."""
+    found = []
+    with host.db.read() as tx:
+        for name, table in metadata.tables.items():
+            texts = [
+                column
+                for column in table.columns
+                if isinstance(column.type, String) and column.type.length
+            ]
+            if not texts or not name.startswith(("purse_", "ledger_")):
+                continue
+            longest = tx.execute(select(*(func.max(func.length(one)) for one in texts))).one()
+            for column, length in zip(texts, longest, strict=True):
+                assert isinstance(column.type, String)
+                if (length or 0) > (column.type.length or 0):
+                    found.append(f"{name}.{column.name}: {length}")
+    return found
 
 
 @pytest.fixture
