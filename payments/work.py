@@ -10,7 +10,7 @@ from payments import matrix
 from payments.decisions import DETAIL_MTI, BankLeg, Decision, Request, key_of
 from payments.field_parts import PartFault, load_detail
 from payments.frames import FrameFault
-from payments.iso_fields import MINIMUM, REQUESTS
+from payments.iso_fields import REQUESTS, fault_of
 from payments.line_keys import MacKey
 from payments.matrix import Task
 from payments.messages import ADDRESS_FIELDS, Message, MessageFault, parse
@@ -135,8 +135,10 @@ def _addressed(message: Message, fault: MessageFault | None) -> bool:
     """Fields 11, 41, 42 and 60 are there and good, so that an answer can find its way (I-2)."""
     if not message.fields.keys() >= _ADDRESSED:
         return False
-    digits = message.text(11) + message.text(60)  # of a broken message nothing was checked yet
-    return fault is None or (digits.isdecimal() and len(message.text(60)) >= MINIMUM[60])
+    if fault is None:
+        return True
+    # Of a broken message nothing was checked yet.
+    return all(fault_of(number, message.fields[number]) is None for number in ADDRESS_FIELDS)
 
 
 def fingerprint(message: Message) -> bytes:

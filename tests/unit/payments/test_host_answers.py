@@ -15,6 +15,7 @@ from payments.purse_data import PurseAnswer
 from payments.requests import reversal
 from payments.settlement import Claim
 from payments.tables import BatchRow, IncidentRow, LoadRow, MerchantRow, TerminalRow
+from payments.work import Act, Arrival
 from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
 
 FOUR = {11, 41, 42, 60}
@@ -33,6 +34,18 @@ def broken(host: LabHost, terminal: LabTerminal, card: LabCard, seal: bool) -> M
     if seal:
         frame[-8:] = terminal.mac(bytes(frame[13:-8]))
     return messages.parse(host.authorizer.answer(bytes(frame)) or b"")
+
+
+@pytest.mark.parametrize("number", [41, 42])
+def test_a_broken_message_that_cannot_be_answered_closes_the_connection(
+    host: LabHost, terminal: LabTerminal, card: LabCard, number: int
+) -> None:
+    message = terminal.load_request(card, 5000)[0]
+    frame = bytearray(terminal.sealed(message))
+    amount = frame.index(bytes.fromhex("000000005000"))
+    frame[amount + 5] = 0x0A  # the first field that is wrong is not the one that cannot be echoed
+    frame[frame.index(message.text(number).encode()) + 2] = 0x07
+    assert host.authorizer.handle([Arrival(bytes(frame))])[0].act is Act.CLOSE
 
 
 # ---- the fields of an answer
