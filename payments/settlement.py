@@ -134,6 +134,8 @@ def end(tx: Tx, clock: Clock, request: Request, reference: str) -> Decision:
         return refuse("30")
     key = (message.terminal, int(message.batch))
     row = tx.get(BatchRow, key)
+    if row is not None and row.closed_at is not None:  # how it was closed stays as it is
+        return Decision("00", {37: reference}, requirement=frames.SIGN_ON_AGAIN)
     details = row.details if row is not None else 0
     tries = row.tries if row is not None else 0
     claimed = int(digits)

@@ -302,6 +302,18 @@ def test_the_repeat_of_an_unequal_end_is_no_second_try(
         assert tx.scalars(select(BatchRow.tries)).one() == 1
 
 
+def test_another_end_does_not_settle_a_batch_that_was_closed_unequal(
+    host: LabHost, terminal: LabTerminal
+) -> None:
+    def end(count: int, balanced: bool) -> str:
+        return terminal.ask(terminal.station.batch_end(terminal.trace(), count, balanced)).response
+
+    assert [end(7, balanced=False) for _ in range(3)] == ["95", "95", "00"]
+    assert end(0, balanced=True) == "00"
+    with host.db.read() as tx:
+        assert tx.scalars(select(BatchRow.state)).one() == "DIFFERENT"
+
+
 def test_reused_keys_are_counted_by_day(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
