@@ -99,7 +99,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.held: deque[Ticket] = deque()
         self.heard = self.began = host.clock.monotonic()
         self.transport: asyncio.Transport | None = None
-        self.paused = self.choked = False
+        self.paused = self.choked = self.said_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -112,6 +112,12 @@ class _Connection(asyncio.BufferedProtocol):
         del exc  # how it ended changes nothing
         self.transport = None
         self.host.lost(self)
+
+    def eof_received(self) -> bool:
+        """A peer that has said all is still answered, then it is let go (TLS knows no half an end)."""
+        self.said_all = True
+        plain = self.transport is not None and not self.transport.get_extra_info("sslcontext")
+        return plain and bool(self.in_work or self.held)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint  # one buffer serves all: it is emptied before the loop turns to another socket
@@ -258,6 +264,8 @@ class _Host:
         for connection, frames in out.items():
             if frames and connection.transport is not None:
                 connection.transport.write(b"".join(frames))
+            if connection.said_all and not (connection.in_work or connection.held):
+                connection.close("said all")
         for code, count in codes.items():
             self.metrics.answers.labels(code).inc(count)
         for connection, reply in replies:

@@ -247,6 +247,20 @@ def test_an_address_with_too_many_wrong_macs_waits(
     assert running.metrics.closed.labels("address refused")._value.get() >= 1
 
 
+def test_a_peer_that_has_said_all_is_answered_and_let_go(terminal: LabTerminal, line: Line) -> None:
+    frames = [
+        terminal.sealed(terminal.load_request(LabCard(f"0000100000{n}"), 1000)[0])
+        for n in range(1100, 1112)
+    ]
+    line.socket.sendall(b"".join(frames))
+    line.socket.shutdown(socket.SHUT_WR)
+    codes = [
+        messages.parse(line.receive()).response for _ in frames
+    ]  # more than 8, so some had to wait
+    assert codes == ["00"] * 12
+    assert line.receive() == b""
+
+
 def test_two_hosts_cannot_have_one_port(host: LabHost, running: Running) -> None:
     with pytest.raises(Unavailable, match="HOST-LISTEN"):
         HostThread(host.authorizer, SystemClock(), port=running.port).start()
