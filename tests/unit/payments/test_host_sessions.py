@@ -18,6 +18,16 @@ from tests.host_bench import Keys, LabCard, LabHost, LabTerminal, incidents, pur
 # ---- who speaks
 
 
+def test_a_stranger_cannot_use_up_the_hsms_patience(
+    host: LabHost, terminal: LabTerminal, card: LabCard
+) -> None:
+    """The HSM serves nobody for a while after 200 wrong MACs in a minute."""
+    stranger = LabTerminal("99999999", terminal.psam, host.authorizer_answer, mak=terminal.mak)
+    asked = stranger.load_request(card, 100)[0]
+    assert {stranger.ask(asked).response for _ in range(201)} == {"97"}
+    assert terminal.load(card, 5000).response == "00"
+
+
 def test_an_unknown_terminal_is_97_and_a_closed_one_58(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
