@@ -48,7 +48,7 @@ from payments.decisions import (
     refuse,
     step,
 )
-from payments.known import overshot, read
+from payments.known import overshot, read, taken_back
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.line import Line
 from payments.line_keys import MacKey
@@ -161,7 +161,18 @@ class Authorizer:
             [(None, w.sealed) if w.sealed else (w.mac_key, w.replay or w.body) for w in works]
         )
         self._write(works, at)
-        return [_reply(work, body) for work, body in zip(works, sealed(), strict=True)]
+        return self._last_look(
+            [_reply(work, body) for work, body in zip(works, sealed(), strict=True)]
+        )
+
+    def _last_look(self, replies: list[Reply]) -> list[Reply]:
+        """No MAC2 of a load that another host has reversed meanwhile (I-30); the listener knows of our own."""
+        secret = [reply.key for reply in replies if reply.secret]
+        if not secret:
+            return replies
+        with self._kept.read() as tx:
+            gone = taken_back(tx, secret)
+        return [Reply(Act.DROP, key=r.key) if r.secret and r.key in gone else r for r in replies]
 
     def _propose(self, desk: Desk, work: Work, key: MacKey) -> Proposal | None:
         made = propose(work, key, partial(self._rule, work, desk), self._body)
@@ -349,7 +360,7 @@ class Authorizer:
             ]
             write(tx, self.clock, balances, day, at)
         bodies = self._line.seal([(job.mac_key, body) for job, _, body in made])
-        return [
+        replies = [
             Reply(Act.DROP, key=job.request.key)
             if body is None
             else Reply(
@@ -358,6 +369,7 @@ class Authorizer:
             )
             for (job, decision, _), body in zip(made, bodies, strict=True)
         ]  # fmt: skip
+        return self._last_look(replies)
 
     # -- after a stop, and in quiet moments -----------------------------------------------------------
 

@@ -16,7 +16,15 @@ from core.clock import business_date
 from core.db import Tx, queue_for
 from core.rows import KEYS, Lookup
 from payments import batch_fill
-from payments.decisions import CONFIRMED, DECLINED, HELD, ISSUED, UNRESOLVED, original_key
+from payments.decisions import (
+    CONFIRMED,
+    DECLINED,
+    HELD,
+    ISSUED,
+    REVERSED,
+    UNRESOLVED,
+    original_key,
+)
 from payments.field_parts import PartFault
 from payments.limits import Before, Gate, HostProfile
 from payments.matrix import ONLINE_KINDS, Task
@@ -64,6 +72,10 @@ _UNDECIDED = Lookup(
 )
 _ALL_OF_CARDS = Lookup(select(_LOAD).where(_LOAD.c.asn.in_(_WANTED)).order_by(_LOAD.c.at))
 _LOADS = Lookup(select(_LOAD).where(_LOAD.c.key.in_(_WANTED)))
+_REVERSED: ColumnElement[Any] = literal_column(f"'{REVERSED}'")
+_TAKEN_BACK = Lookup(
+    select(_LOAD.c.key).where(_LOAD.c.key.in_(_WANTED), _LOAD.c.state == _REVERSED)
+)
 
 
 @dataclass
@@ -150,6 +162,11 @@ def read(tx: Tx, works: Sequence[Work], profile: HostProfile, gate: Gate, at: da
         for key, message, asn in wanted.sums:
             known.sums[key] = _before(tx, profile, message, asn, at)
     return known
+
+
+def taken_back(tx: Tx, keys: Iterable[str]) -> set[str]:
+    """Which of these loads are reversed by now: another host may have done it (I-30)."""
+    return {row.key for row in _TAKEN_BACK.rows(tx, keys)}
 
 
 def _take_in(known: Known, rows: Iterable[Any]) -> None:

@@ -41,7 +41,9 @@ class Try:
         if self.proposal is not None:
             return self.proposal.request
         message = self.work.message
-        if self.work.request is None:  # the same work, and nothing that the HSM would count as a failure
+        if (
+            self.work.request is None
+        ):  # the same work, and nothing that the HSM would count as a failure
             return self.keys[0].make(message.mab)
         return self.keys[0].verify(message.mab, message.mac or b"00000000")
 

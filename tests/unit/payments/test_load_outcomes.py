@@ -1,9 +1,15 @@
 """What becomes of a load: reversals, and what the next counter proves (iso8583-host.md 8.2, 11.2)."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from sqlalchemy import select
 
 from payments import ledger, messages
 from payments import requests as r
+from payments.authorize import Authorizer
 from payments.purse_data import PurseAnswer
 from payments.requests import reversal
 from payments.resolution import Deciders, close_incident
@@ -213,3 +219,32 @@ def test_two_people_who_close_the_incident_unblock_the_card(
         close_incident(tx, host.clock, number, Deciders("ann", "bob"), "the reader was at fault")
     card.online = 1
     assert terminal.load(card, 700).response == "00"
+
+
+def test_no_mac2_leaves_a_host_after_another_host_has_reversed_its_load(
+    host: LabHost, terminal: LabTerminal, card: LabCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, _ = terminal.load_request(card, 5000)
+    back = terminal.sealed(reversal(request, "98"))
+    profile = replace(host.profile, name="host-2")
+    other = Authorizer(
+        host.db, host.clock, host.keys.hsm, host.bank, host.keys.masters, profile, host.gate
+    )
+    line = host.authorizer._line
+    seal = line.begin_seal
+
+    def reversed_once_written(answered: Sequence[Any]) -> Callable[[], list[bytes | None]]:
+        collect = seal(answered)
+
+        def late() -> list[bytes | None]:
+            assert terminal.read(other.answer(back) or b"").response == "00"
+            return collect()
+
+        return late
+
+    monkeypatch.setattr(line, "begin_seal", reversed_once_written)
+    assert host.authorizer.answer(terminal.sealed(request)) is None
+    monkeypatch.undo()
+    assert terminal.ask(request).response == "22"
+    assert (states(host), purse(host, card)) == (["REVERSED"], ledger.Balance(0, 0))
+    other.close()
