@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from payments import requests as r
-from payments.iso_fields import MAC_FIELD
+from payments.iso_fields import FIELDS, MAC_FIELD
 from payments.messages import Message
 
 
@@ -205,6 +205,8 @@ def _conditional(task: Task, message: Message, no_pin_fen: int) -> int | None:
         return 2
     if task is Task.LOAD and message.kind != r.CASH_LOAD and not has_account:
         return 2
+    if has_account and not 0 < len(account_of(message)) <= FIELDS[2].length:
+        return 35  # track 2 without a separator where an account number must end
     bank_load = task is Task.LOAD and message.kind in BANK_KINDS
     if bank_load and 52 not in fields and message.amount > no_pin_fen:
         return 52

@@ -16,7 +16,7 @@ from payments.requests import reversal
 from payments.settlement import Claim
 from payments.tables import BatchRow, IncidentRow, LoadRow, MerchantRow, TerminalRow
 from payments.work import Act, Arrival
-from tests.host_bench import Keys, LabCard, LabHost, LabTerminal
+from tests.host_bench import ACCOUNT, Keys, LabCard, LabHost, LabTerminal
 
 FOUR = {11, 41, 42, 60}
 
@@ -340,3 +340,15 @@ def test_a_terminal_clock_that_is_off_is_logged(
     assert [one["seconds"] for one in lines if one["event"] == "terminal clock off"] == (
         [86_400] * logged
     )
+
+
+@pytest.mark.parametrize(
+    ("track", "code"), [("1" * 37, "30"), ("D2512", "30"), (f"{ACCOUNT}D2512", "00")]
+)
+def test_a_track_without_an_account_number_is_30(
+    terminal: LabTerminal, card: LabCard, track: str, code: str
+) -> None:
+    terminal.load(card, 5000)
+    request, _ = terminal.load_request(card, 1000, r.UNLOAD)
+    with_track = Message.of("0200", {**request.fields, 2: None, 35: track})
+    assert terminal.ask(with_track).response == code
