@@ -6,6 +6,7 @@ again. A day that is closed gives its report back, byte for byte.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -35,6 +36,7 @@ from payments.tables import (
 )
 
 CLOSING, CLOSED = "CLOSING", "CLOSED"
+SUBJECT_LENGTH = 55  # of 60: what comes twice has its number behind it
 SCHEMA = "citycard/clearing-day/1"
 _D = ClearingDayRow
 
@@ -213,10 +215,15 @@ class ClearingRun:
         )  # fmt: skip
 
     def _finish(self, tx: Tx, day: date, report: DayReport, found: list[Difference]) -> None:
+        times: Counter[tuple[str, str]] = Counter()
         for one in found:
+            name = one.subject[:SUBJECT_LENGTH]
+            times[(one.kind, name)] += 1
+            again = times[(one.kind, name)]  # a bank may have taken and paid under one reference
             tx.add(
                 DifferenceRow(
-                    day=day, kind=one.kind, subject=one.subject[:60], amount=one.amount,
+                    day=day, kind=one.kind, subject=name if again == 1 else f"{name} ({again})",
+                    amount=one.amount,
                     reason=one.reason[:120], explained=one.explained,
                 )
             )  # fmt: skip

@@ -488,3 +488,14 @@ def test_a_purchase_decided_between_a_killed_closing_and_the_next_waits_for_the_
     assert [(one.purchases, one.amount) for one in (first, second)] == [(1, 500), (1, 300)]
     with host.db.read() as tx:
         assert ledger.balance(tx, ledger.merchant(MERCHANT)).posted == 0
+
+
+def test_two_differences_of_one_reference_are_two_rows(host: LabHost) -> None:
+    host.bank.debit("633299999999", ACCOUNT, 900, None)
+    host.bank.credit("633299999999", ACCOUNT, 700)
+    assert host.clearing.close(DAY).unexplained == 2
+    with host.db.read() as tx:
+        rows = tx.scalars(select(DifferenceRow).order_by(DifferenceRow.subject))
+        assert [(row.subject, row.amount) for row in rows] == [
+            ("633299999999", 900), ("633299999999 (2)", -700),
+        ]  # fmt: skip
