@@ -42,9 +42,9 @@ def split(line: str) -> list[str]:
 
 
 def take(words: list[str], least: int, most: int, usage: str) -> list[str]:
-    """`words`, filled up to `most` with empty ones. Raises Rejected TERM-WORD, which shows `usage`."""
+    """`words`, filled up to `most` with empty ones. Raises Rejected TERM-USAGE, which shows `usage`."""
     if not least <= len(words) <= most:
-        raise Rejected("TERM-WORD", usage, word=usage)
+        raise Rejected("TERM-USAGE", f"{len(words)} words", usage=usage)
     return words + [""] * (most - len(words))
 
 

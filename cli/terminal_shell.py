@@ -52,7 +52,7 @@ class Shell:
 
     def _expected(self, words: list[str]) -> Answer:
         if len(words) < 2 or words[1] not in WORDS:
-            raise Rejected("TERM-WORD", "expect CODE COMMAND ...", word="expect")
+            raise Rejected("TERM-USAGE", "expect", usage="expect CODE COMMAND ...")
         code, name, *rest = words
         try:
             WORDS[name].run(self, rest)
@@ -258,6 +258,8 @@ def _sign_off(shell: Shell, words: list[str]) -> Answer:
 
 def _upload(shell: Shell, words: list[str]) -> Answer:
     (twice,) = take(words, 0, 1, "upload [twice]")
+    if twice not in ("", "twice"):
+        raise Rejected("TERM-USAGE", twice, usage="upload [twice]")
     terminal = shell.kit.terminal
     waiting = terminal.store.waiting()
     count = terminal.upload()

@@ -91,7 +91,8 @@ class SalesDesk:
         for entry in recovered:
             if entry.spent and entry.sale == sale:
                 return _paid(entry, amount)
-        if not 0 <= amount <= self.rules.largest:
+        least = 0 if capp else 1  # a purchase of nothing is an incident at the host (11.3, A)
+        if not least <= amount <= self.rules.largest:
             raise Rejected("TERM-AMOUNT", f"{amount} fen", largest=self.rules.largest)
         store.check_room()
         now = self.session.now()

@@ -211,8 +211,9 @@ def test_a_sales_id_is_of_one_amount(bench: Bench) -> None:
 def test_before_any_parameters_a_terminal_sells_no_more_than_its_host_pays(bench: Bench) -> None:
     loaded(bench, 50_000)
     assert SaleRules().largest == Parameters().purchase_fen
-    with pytest.raises(Rejected, match="TERM-AMOUNT"):
-        bench.terminal.pay(Parameters().purchase_fen + 1)
+    for amount in (0, Parameters().purchase_fen + 1):
+        with pytest.raises(Rejected, match="TERM-AMOUNT"):
+            bench.terminal.pay(amount)
 
 
 def test_a_listed_card_does_not_pay(bench: Bench) -> None:
