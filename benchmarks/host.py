@@ -312,7 +312,7 @@ def _goals(rows: Sequence[Row], yardsticks: Sequence[dict[str, float]]) -> dict[
             best = [max(r.per_second for r in chunk if r.hosts == hosts) for chunk in chunks]
             if all("pgbench_tps" in one for one in yardsticks):
                 ratios = [b / y["pgbench_tps"] for b, y in zip(best, yardsticks, strict=True)]
-                found[f"{name}, {hosts} hosts: loads / pgbench"] = [
+                found[f"{name}, hosts {hosts}: loads / pgbench"] = [
                     round(statistics.median(ratios), 2), f">= {firm}",
                 ]  # fmt: skip
         cpu = [min(row.host_us for row in chunk) for chunk in chunks]
@@ -327,7 +327,7 @@ def _goals(rows: Sequence[Row], yardsticks: Sequence[dict[str, float]]) -> dict[
 def _line(row: Row) -> str:
     wrong = f"  WRONG {row.wrong}" if row.wrong else ""
     return (
-        f"{row.database:8} {row.links:2} links x {row.depth}, {row.hosts} hosts: {row.per_second:7.0f}/s  "
+        f"{row.database:8} {row.links:2} links x {row.depth}, hosts {row.hosts}: {row.per_second:7.0f}/s  "
         f"p50 {row.p50_ms:6.1f} p99 {row.p99_ms:6.1f} ms  CPU us: host {row.host_us:5.0f} "
         f"HSM {row.hsm_us:4.0f} db {row.database_us:4.0f} client {row.client_us:3.0f}{wrong}"
     )
