@@ -293,7 +293,7 @@ class IncidentRow(Table):
 
     id: Mapped[int] = mapped_column(_SEQ, primary_key=True, autoincrement=True)
     kind: Mapped[str] = mapped_column(String(30), index=True)
-    subject: Mapped[str] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(String(60), index=True)
     detail: Mapped[str] = mapped_column(String(200))
     evidence: Mapped[bytes] = mapped_column(LargeBinary)
     open: Mapped[bool] = mapped_column(Boolean, default=True)

@@ -258,17 +258,35 @@ def order_bank(tx: Tx, orders: Sequence[BankOrder], at: datetime) -> None:
 def note_incidents(
     tx: Tx, clock: Clock, incidents: Sequence[Incident], day: date, at: datetime
 ) -> None:
-    """Keep what people must look at, with its evidence."""
+    """Keep what people must look at, with its evidence. The same evidence is not kept again while it lies open: a
+    refused advice comes as often as its terminal likes.
+    """
     if not incidents:
         return
+    held = _open_evidence(tx, {one.subject for one in incidents if one.evidence})
+    fresh: list[Incident] = []
+    for one in incidents:
+        evidence = (one.kind, one.subject, one.evidence)
+        if evidence not in held:
+            fresh.append(one)
+        if one.evidence:
+            held.add(evidence)
     rows: list[dict[str, Any]] = [
         {"kind": one.kind, "subject": one.subject, "detail": one.detail[:MAX_DETAIL],
          "evidence": one.evidence, "open": True, "day": day, "at": at}
-        for one in incidents
+        for one in fresh
     ]  # fmt: skip
     _NEW_INCIDENTS.run(tx, rows)
-    for one in incidents:
+    for one in fresh:
         events.append(tx, clock, "purse.incident", one.subject, what=one.kind, detail=one.detail)
+
+
+def _open_evidence(tx: Tx, subjects: set[str]) -> set[tuple[str, str, bytes]]:
+    if not subjects:
+        return set()
+    columns = (_INCIDENT.c.kind, _INCIDENT.c.subject, _INCIDENT.c.evidence)
+    asked = select(*columns).where(_INCIDENT.c.subject.in_(sorted(subjects)), _INCIDENT.c.open)
+    return {(kind, subject, evidence) for kind, subject, evidence in tx.execute(asked)}
 
 
 def finish_message(tx: Tx, key: str, body: bytes, response: str) -> None:

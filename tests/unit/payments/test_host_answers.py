@@ -224,7 +224,8 @@ def test_a_purchase_with_a_wrong_field_is_30_and_its_evidence_is_kept(
     host: LabHost, terminal: LabTerminal, card: LabCard, wrong: dict[int, str | bytes]
 ) -> None:
     purchase = terminal.purchase(card, 200)
-    assert terminal.ask(changed(purchase, wrong)).response == "30"
+    for _ in range(3):  # once, however often the terminal asks
+        assert terminal.ask(changed(purchase, wrong)).response == "30"
     assert kept(host) == [("advice-broken", purchase.octets(58))]
 
 
