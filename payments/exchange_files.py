@@ -35,7 +35,14 @@ from payments.clearing_file import (
 )
 from payments.completed_loads import completed_loads
 from payments.decisions import CONFIRMED
-from payments.judging import FOREIGN, POSTED, made_at, transfer_name
+from payments.judging import (
+    BY_FILE,
+    FOREIGN,
+    POSTED,
+    booked_by_file,
+    made_at,
+    transfer_name,
+)
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
 from payments.requests import PROCESSING, PURCHASE
@@ -45,7 +52,6 @@ from payments.tac_checks import Provable, check_tacs
 
 T = TypeVar("T")
 ROWS_A_STATEMENT = 5_000
-BY_FILE = "file purchase"
 TAC_AT, BALANCE_AT = slice(46, 50), slice(50, 54)  # in a proof, its flag included (section 5)
 BAD_TAC, DUPLICATE, BAD_AMOUNT, BAD_CARD = "01", "02", "03", "04"
 BAD_TERMINAL, LATE, BAD_COUNTER = "05", "06", "08"
@@ -329,15 +335,9 @@ def _booked(tx: Tx, records: Sequence[Record]) -> _Booked:
                 select(*column.clauses).where(column.in_(wanted), PurchaseRow.state == POSTED)
             )
             used.update((row[0], row[1]) for row in rows)
-        purses = sorted({ledger.purse(asn) for (asn, _), _ in counters})
-        for name in tx.scalars(
-            select(TransferRow.id).where(
-                TransferRow.debit.in_(purses), TransferRow.reason == BY_FILE
-            )
-        ):
-            key = name.removeprefix(transfer_name(""))
-            found.cards.add((key[:20], int(key[20:24], 16)))
-            found.psams.add((key[26:38], int(key[38:46], 16)))
+        cards, psams = booked_by_file(tx, sorted({asn for (asn, _), _ in counters}))
+        found.cards.update(cards)
+        found.psams.update(psams)
     return found
 
 

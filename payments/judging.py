@@ -37,7 +37,13 @@ from payments.decisions import Incident
 from payments.downloads import listed_since
 from payments.ledger import Transfer
 from payments.limits import Gate, HostProfile, Masters, register_gate
-from payments.tables import BatchRow, MerchantRow, PurchaseRow, TransferRow
+from payments.tables import (
+    BatchRow,
+    ClearingFileRow,
+    MerchantRow,
+    PurchaseRow,
+    TransferRow,
+)
 from payments.tac_checks import check_tacs
 from payments.writing import guarded, note_incidents
 
@@ -45,6 +51,7 @@ CHUNK = 512
 RECEIVED, POSTED, KEPT, FOREIGN = "RECEIVED", "POSTED", "HELD", "FOREIGN"
 OUT_OF_ORDER = timedelta(hours=24)
 CLOCK_SLACK = timedelta(minutes=5)
+BY_FILE = "file purchase"  # why the ledger moved what a partner's file brought
 _MADE = "YYYYMMDDhhmmss"
 _PARTS = (slice(0, 4), *(slice(at, at + 2) for at in range(4, len(_MADE), 2)))
 _P = cast(Table, PurchaseRow.__table__)
@@ -224,11 +231,21 @@ class Judge:
         facts.strangers = self._strangers(tx, records)
         facts.closed = _closed_batches(tx, records)
         facts.last_made = _last_made(tx, records)
+        if self._partners_sent_files(tx):
+            cards, psams = booked_by_file(tx, asns)
+            facts.counters |= dict.fromkeys(cards - facts.counters.keys(), 0)
+            facts.psams |= psams
         names = [transfer_name(record.purse_key) for record in records]
         facts.booked = frozenset(
             tx.scalars(select(TransferRow.id).where(TransferRow.id.in_(names)))
         )
         return facts
+
+    def _partners_sent_files(self, tx: Tx) -> bool:
+        theirs = select(ClearingFileRow.sender).where(
+            ClearingFileRow.kind == "T", ClearingFileRow.sender != self.profile.acquirer
+        )
+        return tx.scalar(theirs.limit(1)) is not None
 
     def _strangers(self, tx: Tx, records: Sequence[Any]) -> frozenset[str]:
         """Cards of another issuer, or that our registers never saw."""
@@ -307,6 +324,21 @@ def _shadow(tx: Tx, asns: Iterable[str]) -> dict[str, int]:
         held = ledger.balance(tx, ledger.purse(asn))
         found[asn] = held.posted + held.pending
     return found
+
+
+def booked_by_file(
+    tx: Tx, asns: Iterable[str]
+) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+    """Card and PSAM counters of what partners' files booked of these cards, out of the transfers' names."""
+    cards: set[tuple[str, int]] = set()
+    psams: set[tuple[str, int]] = set()
+    purses = [ledger.purse(asn) for asn in asns]
+    mine = TransferRow.debit.in_(purses), TransferRow.reason == BY_FILE
+    for name in tx.scalars(select(TransferRow.id).where(*mine)):
+        key = name.removeprefix(transfer_name(""))
+        cards.add((key[:20], int(key[20:24], 16)))
+        psams.add((key[26:38], int(key[38:46], 16)))
+    return cards, psams
 
 
 def _last_made(tx: Tx, records: Sequence[Any]) -> dict[str, datetime]:

@@ -248,11 +248,13 @@ def test_a_record_that_a_file_brought_first_is_kept_when_its_terminal_uploads_it
     desk = FileDesk(host.db, host.clock, host.keys.hsm, host.keys.masters, host.profile, host.gate)
     assert desk.take("PC_01050000_20261128_T_01.txt", write_file(header, [record])).posted == 1
     terminal.ask(terminal.station.purchase(terminal.trace(), sold))
+    copy = replace(sold, counter=sold.counter + 5)  # which the TAC does not cover
+    terminal.ask(terminal.station.purchase(terminal.trace(), copy))
     terminal.ask(terminal.purchase(card, 300))
-    assert host.judge.run() == 2  # the other record does not wait for it
+    assert host.judge.run() == 3  # the last record does not wait for them
     with host.db.read() as tx:
         rows = tx.execute(select(PurchaseRow.state, PurchaseRow.flags).order_by(PurchaseRow.id))
-        assert [tuple(row) for row in rows][1:] == [("HELD", "D"), ("POSTED", "G")]
+        assert [tuple(row) for row in rows][1:] == [("HELD", "D"), ("HELD", "P"), ("POSTED", "G")]
         assert ledger.balance(tx, ledger.purse(card.asn.hex())).posted == card.balance
 
 
