@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from cardos.card import Card
@@ -295,11 +296,14 @@ class World:
         for place in self.terminals:
             self._visit_all(place)
         last = self.terminals[0]
-        for card in self.cards:  # a later counter decides what was left open elsewhere (11.2)
+        for number, card in enumerate(
+            self.cards
+        ):  # a later counter decides what was left open elsewhere (11.2)
             with self._laid(last, card):
                 if balance(card) + LAST_LOAD > EP_LIMIT_DEFAULT:  # a full purse would refuse it
                     self._with_lists(last)
-                    self._at_last(lambda: last.on().pay(LAST_LOAD, "room for the last load"))
+                    sale = f"room on card {number}"
+                    self._at_last(partial(last.on().pay, LAST_LOAD, sale))
                 self._at_last(lambda: last.on().load(LoadWish(LAST_LOAD, verify_pin, CASH_LOAD)))
         for place in self.terminals:
             self._at_last(place.on().settle)
