@@ -1,11 +1,18 @@
 """``citycard purse``: what the ledger and the host know of one card, and what two people must decide."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import output
 from cli.office import DEFAULT_DATA, Data, Json, opened
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.db import Tx
+    from payments.resolution import Deciders
 
 app = typer.Typer(
     no_args_is_help=True, help="One purse, and what two people decide. 电子钱包查询与裁定。"
@@ -143,10 +150,11 @@ def close_incident(
     """Two people have looked at an incident. 关闭异常事件。"""
     from payments import resolution
 
-    deciders = resolution.Deciders(who, second)
-    with opened(data) as city, city.db.write() as tx:
-        resolution.close_incident(tx, city.clock, number, deciders, reason)
-    return _decided(str(number), "CLOSED", as_json)
+    def close(tx: "Tx", clock: "Clock", deciders: "Deciders") -> str:
+        resolution.close_incident(tx, clock, number, deciders, reason)
+        return "CLOSED"
+
+    return _decided(str(number), close, who, second, data, as_json)
 
 
 @app.command("decide-load")
@@ -162,10 +170,10 @@ def decide_load(
     """Two people settle a load that neither counter nor proof settled. 裁定未决圈存。"""
     from payments import resolution
 
-    deciders = resolution.Deciders(who, second)
-    with opened(data) as city, city.db.write() as tx:
-        state = resolution.decide_load(tx, city.clock, key, happened, deciders, reason)
-    return _decided(key, state, as_json)
+    def decide(tx: "Tx", clock: "Clock", deciders: "Deciders") -> str:
+        return resolution.decide_load(tx, clock, key, happened, deciders, reason)
+
+    return _decided(key, decide, who, second, data, as_json)
 
 
 @app.command("decide-purchase")
@@ -181,13 +189,26 @@ def decide_purchase(
     """Two people settle a purchase that was kept. 裁定挂起消费。"""
     from payments import resolution
 
-    deciders = resolution.Deciders(who, second)
+    def decide(tx: "Tx", clock: "Clock", deciders: "Deciders") -> str:
+        return resolution.decide_purchase(tx, clock, number, pay, deciders, reason)
+
+    return _decided(str(number), decide, who, second, data, as_json)
+
+
+def _decided(
+    subject: str,
+    decide: "Callable[[Tx, Clock, Deciders], str]",
+    who: str,
+    second: str,
+    data: Path,
+    as_json: bool,
+) -> int:
+    """Let two people decide, and tell the state that follows."""
+    from payments.resolution import Deciders
+
+    deciders = Deciders(who, second)
     with opened(data) as city, city.db.write() as tx:
-        state = resolution.decide_purchase(tx, city.clock, number, pay, deciders, reason)
-    return _decided(str(number), state, as_json)
-
-
-def _decided(subject: str, state: str, as_json: bool) -> int:
+        state = decide(tx, city.clock, deciders)
     if as_json:
         output.json_object(
             {"schema": "citycard/purse-decision/1", "subject": subject, "state": state}

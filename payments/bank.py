@@ -88,7 +88,8 @@ class SimulatedBank:
     """A bank with faults on demand.
 
     `plan` names faults for the next debits, in order: ``ok``, ``silent`` (nothing done), ``late`` (done, answer
-    lost), ``refuse:51``, ``wrong`` (one fen more is taken). `down` refuses everything until it is False.
+    lost), ``refuse:51``, ``done:A2`` (done, and handed on as a refusal), ``wrong`` (one fen more is taken). `down`
+    refuses everything until it is False.
     `delay` is called before each debit: a test's barrier, or a sleep for a slow bank. `answers`: what the bank
     always says of an account, a code of field 39 (``68`` silent, ``91`` down, an approval, else a refusal).
     """

@@ -22,13 +22,13 @@ from payments.columns import LineFault
 from payments.decisions import CONFIRMED, HELD, ISSUED, UNRESOLVED
 from payments.limits import HostProfile
 from payments.matrix import BANK_KINDS
+from payments.reconcile import REVERSE
 from payments.tables import BankOrderRow, LoadRow
 from payments.writing import WAITING
 
 BAR, EOL = "|", b"\r\n"
 FIELD_COUNT = 5
 MAX_LINES = 9_999_999
-REVERSE = "reverse"
 _NAME = re.compile(r"DZ_XYK_([0-9]{8,11})_([0-9]{8})\.txt")
 _FORMS = (
     ("reference", re.compile(r"[0-9]{12}")), ("time", re.compile(r"[0-9]{6}")),

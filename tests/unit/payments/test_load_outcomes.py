@@ -155,12 +155,17 @@ def test_a_late_tac_clears_the_load_that_its_counter_seemed_to_prove(
     assert purse(host, card) == ledger.Balance(1200, 0)
 
 
+def set_back(terminal: LabTerminal, card: LabCard) -> None:
+    """The card asks at a counter it has left behind, and is refused."""
+    card.online = 0
+    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+
+
 def test_a_counter_that_goes_back_blocks_the_card(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
     terminal.load(card, 5000)
-    card.online = 0
-    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    set_back(terminal, card)
     assert incidents(host) == ["counter-back"]
     card.online = 5
     assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "04"
@@ -172,8 +177,7 @@ def test_a_late_proof_does_not_lift_a_cards_block(
     terminal.load(card, 5000)
     request, asked = terminal.load_request(card, 700)
     answer = terminal.ask(request)
-    card.online = 0  # the RQ of a clone comes in between
-    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    set_back(terminal, card)  # the RQ of a clone comes in between
     card.online = 1
     proof = card.finish(asked, PurseAnswer.parse(answer.octets(58)))
     assert terminal.confirm(request, answer, proof).response == "00"
@@ -199,8 +203,7 @@ def test_another_requests_reversal_lifts_no_block(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
     terminal.load(card, 5000)
-    card.online = 0
-    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    set_back(terminal, card)
     again, _ = terminal.load_request(card, 1000)  # the same counter, another random
     assert terminal.ask(again).response == "04"
     assert terminal.ask(reversal(again, "98")).response == "00"
@@ -212,8 +215,7 @@ def test_two_people_who_close_the_incident_unblock_the_card(
     host: LabHost, terminal: LabTerminal, card: LabCard
 ) -> None:
     terminal.load(card, 5000)
-    card.online = 0
-    assert terminal.ask(terminal.load_request(card, 1000)[0]).response == "63"
+    set_back(terminal, card)
     with host.db.write() as tx:
         number = tx.scalars(select(IncidentRow.id)).one()
         close_incident(tx, host.clock, number, Deciders("ann", "bob"), "the reader was at fault")
